@@ -1,0 +1,3 @@
+"""DEVIAS: disentangled action and scene representations of video."""
+
+__version__ = "0.1.0"

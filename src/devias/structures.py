@@ -1,0 +1,109 @@
+"""Tensor containers that travel between data, models, losses and evaluation.
+
+Letters used in shapes everywhere: B videos, V views per video, T frames, T' = T / tubelet,
+H×W pixels, h×w patches per frame, N = T'·h·w tokens, K slots, D embedding width,
+N_A action classes, N_S scene classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+UNKNOWN = -1
+"""The label of a video whose action or scene is not known."""
+
+
+@dataclass
+class ClipBatch:
+    """A batch of clips with everything known or derived about them.
+
+    The loader fills the fields without a default; pseudo labels are added on the device.
+    """
+
+    video: Tensor
+    """`[B·V, 3, T, H, W]`; `uint8` from the loader, normalised floating point afterwards.
+    The V views of one video are neighbours."""
+    action: Tensor
+    """`[B]` int64 action class, `UNKNOWN` where there is none."""
+    scene: Tensor
+    """`[B]` int64 scene class (of the data, or the scene model's arg-max), or `UNKNOWN`."""
+    index: Tensor
+    """`[B]` int64 position of each video in its dataset's records."""
+    num_views: int = 1
+    true_masks: Tensor | None = None
+    """`[B·V, T, H, W]` bool, the actor's true silhouette where the data has it."""
+    clip_mask: Tensor | None = None
+    """`[B·V, H, W]` floating point in [0, 1]: the pseudo-human mask of the whole clip, H̃."""
+    frame_masks: Tensor | None = None
+    """`[B·V, T', H, W]` floating point in [0, 1]: one pseudo-human mask a tubelet, Ĥ."""
+    scene_logits: Tensor | None = None
+    """`[B·V, N_S]` the frozen scene model's logits."""
+
+    def __len__(self) -> int:
+        return len(self.action)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> ClipBatch:
+        """The same batch on another device; Lightning's batch transfer calls this."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> ClipBatch:
+        """The same batch in page-locked memory; the data loader calls this."""
+        return self._map(lambda tensor: tensor.pin_memory())
+
+    def _map(self, function) -> ClipBatch:  # noqa: ANN001
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(
+            self, **{name: function(v) for name, v in values.items() if isinstance(v, Tensor)}
+        )
+
+
+@dataclass
+class SlotPrediction:
+    """What every model of the package returns for `[B, 3, T, H, W]` clips.
+
+    Baselines return it too: a two-token model is a model of two slots, so nothing downstream
+    asks which model ran.
+    """
+
+    slots: Tensor
+    """`[B, K, D]` the representations."""
+    logits: Tensor
+    """`[B, K, N_A + N_S]` the head's output for every slot, actions first."""
+    num_actions: int
+    """N_A, where the logits' action half ends."""
+    grid: tuple[int, int, int]
+    """`(T', h, w)`: tokens lie time-major, then row by row."""
+    attention: Tensor | None = None
+    """`[B, heads, K, N]` attention of the last iteration, before any normalisation over keys;
+    `None` where the model has none."""
+    mask_logits: Tensor | None = None
+    """`[B, K, h·w]` the mask decoder's output before its sigmoid, for every slot; `None` where
+    the model has no decoder."""
+
+    @property
+    def action_logits(self) -> Tensor:
+        """`[B, K, N_A]`."""
+        return self.logits[..., : self.num_actions]
+
+    @property
+    def scene_logits(self) -> Tensor:
+        """`[B, K, N_S]`."""
+        return self.logits[..., self.num_actions :]
+
+
+@dataclass
+class Roles:
+    """Which slot stands for the action and which for the scene, for every clip."""
+
+    action: Tensor
+    """`[B]` int64 slot index."""
+    scene: Tensor
+    """`[B]` int64 slot index."""
+
+    @staticmethod
+    def pick(values: Tensor, role: Tensor) -> Tensor:
+        """Take from `values [B, K, …]` the slot `role [B]` of each clip → `[B, …]`."""
+        return values[torch.arange(len(role), device=role.device), role]

@@ -1,0 +1,23 @@
+"""What every test shares: a repeatable start and the development data where it is present."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _repeatable():
+    """Give every test the same random state; one thread keeps tiny tensors fast."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of development data; the test is skipped where there is none."""
+    if not SHARED.is_dir():
+        pytest.skip("the development data is not present")
+    return SHARED
