@@ -45,6 +45,10 @@ class ClipBatch:
     def __len__(self) -> int:
         return len(self.action)
 
+    def per_clip(self, labels: Tensor) -> Tensor:
+        """Repeat labels `[B]` of the videos for each of their views → `[B·V]`."""
+        return labels.repeat_interleave(self.num_views)
+
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ClipBatch:
         """The same batch on another device; Lightning's batch transfer calls this."""
         return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
