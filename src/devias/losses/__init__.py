@@ -1,0 +1,17 @@
+"""The terms of the training loss, each a Lightning callback."""
+
+from devias.losses.action import ActionRecognition
+from devias.losses.attention_guidance import AttentionGuidance
+from devias.losses.base import LossTerm
+from devias.losses.mask_prediction import MaskPrediction
+from devias.losses.scene import SceneRecognition
+from devias.losses.slot_diversity import SlotDiversity
+
+__all__ = [
+    "ActionRecognition",
+    "AttentionGuidance",
+    "LossTerm",
+    "MaskPrediction",
+    "SceneRecognition",
+    "SlotDiversity",
+]

@@ -1,0 +1,57 @@
+"""What every loss term is: a callback with a name, a weight and a value."""
+
+from __future__ import annotations
+
+import lightning.pytorch as pl
+import torch.nn.functional as F
+from torch import Tensor
+
+from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
+
+
+class LossTerm(pl.Callback):
+    """One term of the training loss: `loss += term.weight * term(prediction, roles, batch)`.
+
+    A term is a Lightning callback, so it can use every hook (change its weight over time, log
+    images, keep state in the checkpoint), and works without a Trainer as well.
+
+    Args:
+        weight: factor of the term in the total loss.
+        name: its key in the configuration and in the log.
+    """
+
+    def __init__(self, weight: float, name: str) -> None:
+        self.weight = weight
+        self.name = name
+
+    @property
+    def state_key(self) -> str:
+        """Two terms of one class keep separate state, as long as their names differ."""
+        return self._generate_state_key(name=self.name)
+
+    def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
+        """The mean over the clips, unweighted: a scalar with gradient."""
+        raise NotImplementedError
+
+    def require(self, value: Tensor | None, what: str) -> Tensor:
+        """Return `value`; raise `ValueError` where the model or the data lacks it."""
+        if value is None:
+            raise ValueError(f"{self.name} needs {what}; drop it with ~loss.{self.name}")
+        return value
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(weight={self.weight}, name={self.name!r})"
+
+
+def cross_entropy_of_known(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy of `logits [B, C]` over the clips whose `target [B]` is not `UNKNOWN`.
+
+    It is 0 where no target is known.
+    """
+    total = F.cross_entropy(logits.float(), target, ignore_index=UNKNOWN, reduction="sum")
+    return total / (target != UNKNOWN).sum().clamp(min=1)
+
+
+def pool_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """Average masks `[B, C, H, W]` over each cell of an h×w grid → `[B, C·h·w]`."""
+    return F.adaptive_avg_pool2d(masks.float(), size).flatten(1)

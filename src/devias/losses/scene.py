@@ -1,0 +1,68 @@
+"""Scene recognition: the scene half of L_DE."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from devias.losses.base import LossTerm, cross_entropy_of_known
+from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
+
+Target = Literal["label", "distribution"]
+
+
+class SceneRecognition(LossTerm):
+    """Teach the scene slot's N_A + N_S logits the scene.
+
+    Args:
+        target: `label` is the cross-entropy with the scene label (the paper); clips without one do
+            not count. `distribution` is the KL divergence from the scene model's soft distribution
+            (the released code).
+        scale: factor of the divergence, itself divided by N_A + N_S: the released code weighs by
+            4000 a mean that runs over the classes instead of the clips.
+    """
+
+    def __init__(
+        self,
+        target: Target = "label",
+        scale: float = 4000.0,
+        weight: float = 1.0,
+        name: str = "scene_recognition",
+    ) -> None:
+        super().__init__(weight, name)
+        if target not in get_args(Target):
+            raise ValueError(f"target must be label or distribution, not {target!r}")
+        self.target = target
+        self.scale = scale
+
+    def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
+        """Raise `ValueError` when the head has no scene classes or the teacher is missing."""
+        num_actions, classes = prediction.num_actions, prediction.logits.shape[-1]
+        if num_actions == classes:
+            self.require(None, "a head with scene classes")
+        logits = Roles.pick(prediction.logits, roles.scene).float()
+        if self.target == "label":
+            scene = batch.per_clip(batch.scene)
+            target = torch.where(scene == UNKNOWN, UNKNOWN, scene + num_actions)
+            return cross_entropy_of_known(logits, target)
+        teacher = self.require(batch.scene_logits, "scene_logits (a scene model) or target=label")
+        divergence = F.kl_div(
+            logits.log_softmax(-1),
+            _unified_distribution(teacher, num_actions),
+            reduction="batchmean",
+            log_target=True,
+        )
+        return self.scale / classes * divergence
+
+
+def _unified_distribution(teacher: Tensor, num_actions: int) -> Tensor:
+    """The teacher's logits `[B, N_S]` as log-probabilities `[B, N_A + N_S]`.
+
+    The action half gets the least logit of the batch minus 1, as in the released code: a small
+    probability, not zero.
+    """
+    floor = (teacher.min() - 1).expand(len(teacher), num_actions)
+    return torch.cat([floor, teacher], dim=1).float().log_softmax(-1)
