@@ -1,0 +1,1 @@
+"""Networks: the disentangling model, its parts and its rivals."""
