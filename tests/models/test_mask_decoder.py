@@ -1,0 +1,22 @@
+import torch
+
+from devias.models.mask_decoder import MaskDecoder
+
+
+def test_is_an_mlp_with_relu_between_and_raw_logits():
+    decoder = MaskDecoder(5, 6, hidden_dims=(4, 3))
+    slots = torch.randn(2, 7, 5)
+    x = slots
+    parameters = list(decoder.parameters())
+    assert [tuple(p.shape) for p in parameters[::2]] == [(4, 5), (3, 4), (6, 3)]
+    for i in range(0, 6, 2):
+        x = x @ parameters[i].T + parameters[i + 1]
+        x = x.clamp(min=0) if i < 4 else x
+    torch.testing.assert_close(decoder(slots), x)
+    assert x.min() < 0
+
+
+def test_hidden_layers_may_be_left_out():
+    decoder = MaskDecoder(5, 6, hidden_dims=())
+    assert [tuple(p.shape) for p in decoder.parameters()] == [(6, 5), (6,)]
+    assert decoder(torch.randn(2, 7, 5)).shape == (2, 7, 6)
