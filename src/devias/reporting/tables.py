@@ -1,0 +1,199 @@
+"""The paper's result table: in the terminal, as Markdown and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from devias.reporting.results import RunResult, group_runs
+
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric as a column."""
+
+    title: str
+    metric: str
+    higher_is_better: bool = True
+
+
+def headline_columns(scene_topk: int = 1) -> tuple[Column, ...]:
+    """Action and scene on seen and unseen combinations, H.M. and scene bias."""
+    scene = "Scene" if scene_topk == 1 else f"Scene top-{scene_topk}"
+    return (
+        Column("Action seen", "seen/action_top1"),
+        Column("Action unseen", "unseen/action_top1"),
+        Column(f"{scene} seen", f"seen/scene_top{scene_topk}"),
+        Column(f"{scene} unseen", f"unseen/scene_top{scene_topk}"),
+        Column("H.M.", "harmonic_mean"),
+        Column("Scene bias", "unseen/scene_bias", higher_is_better=False),
+    )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Mean and sample standard deviation over seeds, as fractions."""
+
+    mean: float
+    std: float | None = None
+    """`None` with one seed."""
+    best: bool = False
+    """Whether no other row of the column is better."""
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Cell:
+        """The cell of the values that one metric took."""
+        return cls(fmean(values), stdev(values) if len(values) > 1 else None)
+
+    def __str__(self) -> str:
+        """In per cent with one decimal: `81.3 ± 0.4`."""
+        spread = "" if self.std is None else f" ± {100 * self.std:.1f}"
+        return f"{100 * self.mean:.1f}{spread}"
+
+
+@dataclass(frozen=True)
+class ResultsTable:
+    """Rows of cells under named columns; all numbers are shown in per cent."""
+
+    label_titles: list[str]
+    """The columns that say what a row is: model, and experiment or data if they differ."""
+    columns: list[Column]
+    rows: list[tuple[list[str], int, list[Cell | None]]]
+    """For each row its labels, number of seeds and cells (`None`: no such metric)."""
+
+    def to_rich(self) -> Table:
+        """For the terminal; the best of each column is bold."""
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            padding=0,
+            caption=self._caption(),
+            caption_justify="left",
+        )
+        for title in self.label_titles:
+            table.add_column(title, no_wrap=True, vertical="bottom")
+        for column in self.columns:
+            # In two lines, so that a model and six columns of "81.3 ± 0.4" fit 80 characters.
+            title = f"{column.title} {_arrow(column)}".replace(" ", "\n", 1)
+            table.add_column(title, justify="right")
+        for labels, _, cells in self.rows:
+            table.add_row(
+                *map(escape, labels), *(_mark(cell, "[bold green]", "[/]") for cell in cells)
+            )
+        return table
+
+    def print(self, console: Console | None = None) -> None:
+        """Show the table in the terminal."""
+        (console or Console()).print(self.to_rich())
+
+    def to_markdown(self) -> str:
+        """As a Markdown table; the best of each column is bold."""
+        titles = [f"{column.title} {_arrow(column)}" for column in self.columns]
+        rule = [":--"] * len(self.label_titles) + ["--:"] * len(titles)
+        lines = [[*self.label_titles, *titles], rule]
+        lines += [
+            [label.replace("|", r"\|") for label in labels]
+            + [_mark(cell, "**", "**") for cell in cells]
+            for labels, _, cells in self.rows
+        ]
+        table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return f"{table}\n{self._caption()}\n"
+
+    def to_csv(self) -> str:
+        """As CSV with a mean and a standard deviation column for each metric, empty if missing."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        titles = [title for column in self.columns for title in (column.title, "± " + column.title)]
+        writer.writerow([*self.label_titles, "Seeds", *titles])
+        for labels, seeds, cells in self.rows:
+            numbers = [
+                "" if value is None else f"{100 * value:.1f}"
+                for cell in cells
+                for value in ((cell.mean, cell.std) if cell else (None, None))
+            ]
+            writer.writerow([*labels, seeds, *numbers])
+        return text.getvalue()
+
+    def _caption(self) -> str:
+        seeds = sorted({seeds for _, seeds, _ in self.rows})
+        if seeds == [1]:
+            return "Per cent; one seed."
+        counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+        return f"Per cent; mean ± standard deviation over {counts} seeds."
+
+
+def results_table(
+    results: Sequence[RunResult], columns: Sequence[Column] = headline_columns()
+) -> ResultsTable:
+    """Compare models: one row for each, with the mean over its seeds.
+
+    Rows stand in the order in which the models first appear. A metric that some seed of a row
+    lacks is shown as missing; a column that no row has is left out.
+
+    Raises:
+        ValueError: There is no result, or a seed stands twice (see `group_runs`).
+    """
+    if not results:
+        raise ValueError("a table needs at least one result")
+    groups = group_runs(results)
+    columns = [c for c in columns if any(c.metric in result.metrics for result in results)]
+    cells = {
+        key: [
+            Cell.of([run.metrics[column.metric] for run in runs])
+            if all(column.metric in run.metrics for run in runs)
+            else None
+            for column in columns
+        ]
+        for key, runs in groups.items()
+    }
+    ranked = _mark_best(list(cells.values()), columns)
+    # Experiment and data are shown only where they tell rows apart.
+    names = ("Experiment", "Data", "Model")
+    shown = [i for i in range(3) if i == 2 or len({key[i] for key in groups}) > 1]
+    return ResultsTable(
+        [names[i] for i in shown],
+        columns,
+        [
+            ([key[i] for i in shown], len(runs), row)
+            for (key, runs), row in zip(groups.items(), ranked, strict=True)
+        ],
+    )
+
+
+def _mark_best(rows: list[list[Cell | None]], columns: Sequence[Column]) -> list[list[Cell | None]]:
+    """Mark the best cells of each column by what is shown, so that equal figures are equal."""
+    if len(rows) < 2:
+        return rows
+    best = [
+        (max if column.higher_is_better else min)(
+            (round(cell.mean, 3) for cell in cells if cell), default=None
+        )
+        for column, cells in zip(columns, zip(*rows, strict=True), strict=True)
+    ]
+    return [
+        [
+            cell and Cell(cell.mean, cell.std, best=round(cell.mean, 3) == top)
+            for cell, top in zip(row, best, strict=True)
+        ]
+        for row in rows
+    ]
+
+
+def _mark(cell: Cell | None, before: str, after: str) -> str:
+    if cell is None:
+        return MISSING
+    return f"{before}{cell}{after}" if cell.best else str(cell)
+
+
+def _arrow(column: Column) -> str:
+    return "↑" if column.higher_is_better else "↓"

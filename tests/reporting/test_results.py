@@ -1,0 +1,158 @@
+import json
+import math
+import subprocess
+
+import pytest
+
+from devias.reporting.results import (
+    RunResult,
+    describe_hardware,
+    git_commit,
+    group_runs,
+    load_results,
+)
+
+
+def result_of(model="devias", seed=0, **metrics):
+    return RunResult(
+        experiment="synthetic",
+        model=model,
+        data="synthetic",
+        seed=seed,
+        commit="0" * 40,
+        metrics=metrics or {"seen/action_top1": 0.9, "harmonic_mean": 0.5},
+        seconds={"train": 12.5},
+        hardware={"cpu": "some", "cores": 2},
+        command="python -m devias.train experiment=synthetic",
+    )
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "run" / "result.json"
+    result_of().save(path)
+    assert RunResult.load(path) == result_of()
+    assert [file.name for file in path.parent.iterdir()] == ["result.json"]
+
+
+def test_file_is_plain_json_with_the_fields_in_order(tmp_path):
+    result_of().save(tmp_path / "result.json")
+    content = json.loads((tmp_path / "result.json").read_text())
+    first = ["experiment", "model", "data", "seed", "commit", "metrics", "seconds"]
+    assert list(content)[:7] == first
+    assert content["metrics"]["seen/action_top1"] == 0.9
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_non_finite_metric_is_refused_by_name_and_the_old_file_kept(tmp_path, value):
+    path = tmp_path / "result.json"
+    result_of().save(path)
+    with pytest.raises(ValueError, match=r"metrics\['unseen/mask_iou'\] is (nan|inf)"):
+        result_of(**{"unseen/mask_iou": value}).save(path)
+    assert RunResult.load(path) == result_of()
+
+
+def test_interrupted_writing_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    result_of().save(path)
+
+    def full_disk(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.replace", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        result_of(seed=1).save(path)
+    assert RunResult.load(path).seed == 0
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda text: text[:-10], "Expecting|Unterminated|delimiter"),
+        (lambda text: "[1, 2]", "expected an object, found list"),
+        (lambda text: text.replace('"model"', '"modell"'), "the field 'model' is missing"),
+        (lambda text: text.replace('"seconds"', '"secs"'), "unknown field 'secs'"),
+        (lambda text: text.replace("12.5", "NaN"), r"seconds\['train'\] is nan"),
+        (lambda text: text.replace("12.5", '"12.5"'), r"seconds\['train'\] is '12.5'"),
+        (lambda text: text.replace("12.5", "true"), r"seconds\['train'\] is True"),
+        (lambda text: text.replace('{\n    "train": 12.5\n  }', "[]"), "seconds must map"),
+    ],
+)
+def test_bad_file_is_named(tmp_path, change, message):
+    path = tmp_path / "some_run" / "result.json"
+    result_of().save(path)
+    changed = change(path.read_text())
+    assert changed != path.read_text()
+    path.write_text(changed)
+    with pytest.raises(ValueError, match=f"some_run.result.json: .*({message})"):
+        RunResult.load(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent\.json"):
+        RunResult.load(tmp_path / "absent.json")
+
+
+def test_all_results_below_a_folder(tmp_path):
+    result_of(seed=1).save(tmp_path / "b" / "result.json")
+    result_of(seed=0).save(tmp_path / "a" / "deep" / "result.json")
+    (tmp_path / "other.json").write_text("{}")
+    assert [result.seed for result in load_results(tmp_path)] == [0, 1]
+    with pytest.raises(FileNotFoundError, match=r"no result\.json"):
+        load_results(tmp_path / "b" / "nowhere")
+
+
+def test_seeds_are_grouped_in_order_of_appearance():
+    runs = [result_of("two_token", 1), result_of("devias", 1), result_of("two_token", 0)]
+    groups = group_runs(runs)
+    assert [key[2] for key in groups] == ["two_token", "devias"]
+    assert [len(group) for group in groups.values()] == [2, 1]
+
+
+def test_repeated_seed_is_refused():
+    with pytest.raises(ValueError, match="model 'devias' have the seed 3"):
+        group_runs([result_of(seed=3), result_of(seed=3)])
+
+
+def git(folder, *arguments):
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "-C", folder, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_git_commit_of_a_repository(tmp_path):
+    git(tmp_path, "init")
+    (tmp_path / "code.py").write_text("one")
+    assert git_commit(tmp_path) is None  # nothing is tracked yet
+    git(tmp_path, "add", "code.py")
+    git(tmp_path, "commit", "-m", "one")
+    git(tmp_path, "tag", "v1")  # the commit is wanted, not the tag
+    commit = git(tmp_path, "rev-parse", "HEAD")
+    assert git_commit(tmp_path) == commit
+    (tmp_path / "untracked.py").write_text("new")
+    assert git_commit(tmp_path) == commit
+    (tmp_path / "code.py").write_text("two")
+    assert git_commit(tmp_path) == f"{commit}-dirty"
+
+
+def test_untracked_folder_inside_a_repository_has_no_commit(tmp_path):
+    git(tmp_path, "init")
+    (tmp_path / "code.py").write_text("one")
+    git(tmp_path, "add", "code.py")
+    git(tmp_path, "commit", "-m", "one")
+    (tmp_path / "site-packages").mkdir()
+    (tmp_path / "site-packages" / "installed.py").write_text("two")
+    assert git_commit(tmp_path / "site-packages") is None
+
+
+def test_no_commit_outside_a_repository_or_without_git(tmp_path, monkeypatch):
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_commit(tmp_path) is None
+    monkeypatch.setenv("PATH", "")
+    assert git_commit() is None
+
+
+def test_hardware_can_be_saved(tmp_path):
+    result = result_of()
+    result.hardware = describe_hardware()
+    result.save(tmp_path / "result.json")
+    assert RunResult.load(tmp_path / "result.json").hardware["cores"] >= 1
