@@ -1,15 +1,12 @@
 """Fails the moment code makes the host wait for the device.
 
 A CPU test cannot see a synchronisation by its slowness, so the guard watches for the calls that
-would cause one on a GPU: reading a value (`item`, `float(t)`, `if t:`), a result whose shape depends
-on values (`nonzero`, boolean-mask indexing) and moving a tensor off its device.
+would cause one on a GPU: reading a value (`item`, `float(t)`, `if t:`), a result whose shape
+depends on values (`nonzero`, boolean-mask indexing) and moving a tensor off its device.
 
     with no_host_sync():
         loss = module.training_step(batch, 0)
         loss.backward()
-
-What a dispatcher cannot see on CPU tensors (`tensor.to(another_device)` that changes nothing) is
-caught by running the same code on meta tensors, which hold no values to read.
 """
 
 from __future__ import annotations
@@ -58,7 +55,9 @@ class _Calls(TorchFunctionMode):
     """Watches the tensor methods that read values without passing the dispatcher."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        if func in HOST_METHODS:
+        if func in HOST_METHODS or (
+            func is torch.Tensor.to and any(isinstance(a, str) and a == "cpu" for a in args)
+        ):
             raise HostSyncError(f"Tensor.{func.__name__} makes the host wait for the device")
         return func(*args, **(kwargs or {}))
 

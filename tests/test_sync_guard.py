@@ -14,6 +14,7 @@ SYNCS = {
     "numpy": lambda x: x.numpy(),
     "asarray": lambda x: np.asarray(x),
     "cpu": lambda x: x.cpu(),
+    "to cpu": lambda x: x.to("cpu"),
     "nonzero": lambda x: x.nonzero(),
     "where": lambda x: torch.where(x > 0),
     "mask": lambda x: x[x > 0],
