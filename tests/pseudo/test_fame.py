@@ -1,4 +1,4 @@
-"""FAME against a step-by-step re-creation, the released code's masks, and clips one can reason on."""
+"""FAME against a re-creation, the released masks, and clips one can reason on."""
 
 import time
 

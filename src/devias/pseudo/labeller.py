@@ -1,0 +1,88 @@
+"""Everything that happens to a batch between the loader and the model, on the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from devias.pseudo.mixing import BackgroundMixing
+from devias.pseudo.normalise import IMAGENET_MEAN, IMAGENET_STD, Normalise
+from devias.pseudo.scene_teacher import SceneTeacher
+from devias.pseudo.true_masks import TrueMasks
+from devias.structures import UNKNOWN, ClipBatch
+
+MaskExtractor = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""Clips `[B, 3, T, H, W]` in [0, 1] → clip masks `[B, H, W]`, frame masks `[B, T', H, W]`."""
+
+
+class PseudoLabeller(nn.Module):
+    """Turns the loader's `uint8` batch into the model's: masks, mixing, normalisation, scenes.
+
+    Masks are made in training and, if `masks_in_eval`, in evaluation; clips are mixed in training
+    only. What the batch already holds (masks, scene logits) is kept instead of computed. The module
+    follows the batch to its device.
+
+    Args:
+        mean: normalisation of the model's input, one number a channel.
+        std: likewise.
+        masks: makes masks from clips; `TrueMasks` takes the data's own.
+        mixing: pastes foregrounds on other backgrounds; it needs masks.
+        scene_teacher: labels the clips as the model sees them, so a mixed clip by its background.
+        masks_in_eval: make masks in evaluation too.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        masks: MaskExtractor | TrueMasks | None = None,
+        mixing: BackgroundMixing | None = None,
+        scene_teacher: SceneTeacher | None = None,
+        masks_in_eval: bool = False,
+    ) -> None:
+        super().__init__()
+        self.normalise = Normalise(mean, std)
+        self.masks = masks
+        self.mixing = mixing
+        self.scene_teacher = scene_teacher
+        self.masks_in_eval = masks_in_eval
+
+    @torch.no_grad()
+    def forward(self, batch: ClipBatch) -> ClipBatch:
+        """Return a new batch with normalised float32 video; raise `TypeError` unless `uint8`."""
+        if batch.video.dtype != torch.uint8:
+            raise TypeError(f"the labeller takes uint8 clips, not {batch.video.dtype}")
+        self.to(batch.video.device)
+        batch = replace(batch, video=batch.video.float().div_(255))
+        if self.training or self.masks_in_eval:
+            batch = self._with_masks(batch)
+        if self.training and self.mixing is not None:
+            batch = self.mixing(batch)
+        batch = self._with_scenes(batch)
+        return replace(batch, video=self.normalise(batch.video))
+
+    def _with_masks(self, batch: ClipBatch) -> ClipBatch:
+        if self.masks is None or batch.clip_mask is not None:
+            return batch
+        if isinstance(self.masks, TrueMasks):
+            clip_mask, frame_masks = self.masks(batch.true_masks)
+        else:
+            clip_mask, frame_masks = self.masks(batch.video)
+        return replace(batch, clip_mask=clip_mask, frame_masks=frame_masks)
+
+    def _with_scenes(self, batch: ClipBatch) -> ClipBatch:
+        """Add the teacher's logits; label the videos whose scene is unknown by them.
+
+        The views of a video vote with the mean of their probabilities.
+        """
+        logits = batch.scene_logits
+        if logits is None:
+            if self.scene_teacher is None:
+                return batch
+            logits = self.scene_teacher(batch.video)
+        probability = logits.float().softmax(-1).unflatten(0, (-1, batch.num_views)).mean(1)
+        scene = torch.where(batch.scene == UNKNOWN, probability.argmax(1), batch.scene)
+        return replace(batch, scene=scene, scene_logits=logits)

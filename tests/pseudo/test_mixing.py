@@ -1,0 +1,136 @@
+"""Background mixing: what is pasted where, and which labels follow."""
+
+import pytest
+import torch
+
+from devias.pseudo.mixing import BackgroundMixing
+from devias.structures import UNKNOWN, ClipBatch
+from sync_guard import no_host_sync
+
+
+def make_batch(clips=7, frames=4):
+    """Clip i is filled with i; its mask covers the left third; its scene is 10 + i."""
+    video = torch.arange(float(clips)).view(-1, 1, 1, 1, 1).expand(-1, 3, frames, 5, 6).clone()
+    clip_mask = torch.zeros(clips, 5, 6)
+    clip_mask[:, :, :2] = 1
+    return ClipBatch(
+        video=video,
+        action=torch.arange(clips),
+        scene=10 + torch.arange(clips),
+        index=torch.arange(clips),
+        true_masks=torch.rand(clips, frames, 5, 6) > 0.5,
+        clip_mask=clip_mask,
+        frame_masks=torch.rand(clips, frames // 2, 5, 6).round(),
+        scene_logits=torch.arange(clips).float()[:, None] + torch.tensor([0.0, 100.0]),
+    )
+
+
+def test_foreground_stays_and_background_and_scene_follow_together():
+    batch = make_batch()
+    mixed = BackgroundMixing(prob_aug=1.0)(batch)
+    own = torch.arange(7)
+    background = mixed.video[:, 0, 0, 0, -1].long()
+    assert background.sort().values.tolist() == own.tolist()  # every clip lends its background once
+    assert (background != own).any()
+    left, right = mixed.video[..., :2], mixed.video[..., 2:]
+    assert torch.equal(left, batch.video[..., :2])
+    assert torch.equal(right, batch.video[background][..., 2:])
+    assert torch.equal(mixed.scene, 10 + background)
+    assert torch.equal(mixed.scene_logits, batch.scene_logits[background])
+    for name in ("action", "index", "clip_mask", "frame_masks", "true_masks"):
+        assert getattr(mixed, name) is getattr(batch, name)
+
+
+def test_the_batch_given_is_left_alone():
+    batch = make_batch()
+    before = batch.video.clone(), batch.scene.clone()
+    BackgroundMixing(prob_aug=1.0)(batch)
+    assert torch.equal(batch.video, before[0])
+    assert torch.equal(batch.scene, before[1])
+
+
+def test_each_clip_is_mixed_with_its_probability():
+    mixing, batch = BackgroundMixing(prob_aug=0.25), make_batch(clips=50)
+    changed = torch.stack([mixing(batch).scene != batch.scene for _ in range(100)]).float()
+    # ¼ of the clips are drawn, 1 in 50 of them gets its own background: .245 ± 4 · .006.
+    assert changed.mean() == pytest.approx(0.245, abs=0.025)
+    assert changed.mean(1).std() > 0.03  # drawn clip by clip, not batch by batch or always as many
+    unmixed = BackgroundMixing(prob_aug=0.0)(batch)
+    assert torch.equal(unmixed.video, batch.video)
+    assert torch.equal(unmixed.scene, batch.scene)
+
+
+def test_a_clip_that_is_not_mixed_keeps_every_pixel_and_label():
+    batch = make_batch(clips=20)
+    mixed = BackgroundMixing(prob_aug=0.5)(batch)
+    untouched = mixed.scene == batch.scene
+    assert untouched.any()
+    assert not untouched.all()
+    assert torch.equal(mixed.video[untouched], batch.video[untouched])
+
+
+def test_frame_masks_cut_every_tubelet_by_its_own():
+    batch = make_batch(clips=3, frames=4)
+    batch.clip_mask = None
+    mixed = BackgroundMixing(prob_aug=1.0, masks="frame")(batch)
+    background = mixed.scene - 10
+    for clip in range(3):
+        for frame in range(4):
+            mask = batch.frame_masks[clip, frame // 2].bool()
+            assert (mixed.video[clip, :, frame][:, mask] == clip).all()
+            assert (mixed.video[clip, :, frame][:, ~mask] == background[clip]).all()
+
+
+def test_soft_masks_blend():
+    batch = make_batch(clips=2)
+    batch.clip_mask[:] = 0.25
+    mixed = BackgroundMixing(prob_aug=1.0)
+    results = torch.cat([mixed(batch).video[:, 0, 0, 0, 0] for _ in range(20)])
+    # ¼ of oneself and ¾ of the other: 0 → .75 and 1 → .25; or one's own background.
+    assert set(results.tolist()) == {0.0, 0.25, 0.75, 1.0}
+
+
+def test_a_batch_of_one_is_unchanged():
+    batch = make_batch(clips=1)
+    mixed = BackgroundMixing(prob_aug=1.0)(batch)
+    assert torch.equal(mixed.video, batch.video)
+    assert torch.equal(mixed.scene, batch.scene)
+
+
+def test_an_unknown_background_scene_is_not_known_after_mixing():
+    batch = make_batch(clips=5)
+    batch.scene[:] = UNKNOWN
+    batch.scene_logits = None
+    mixed = BackgroundMixing(prob_aug=1.0)(batch)
+    assert (mixed.scene == UNKNOWN).all()
+    assert mixed.scene_logits is None
+
+
+def test_a_generator_repeats_the_draw():
+    batch = make_batch(clips=9)
+    draws = [
+        BackgroundMixing(0.5)(batch, torch.Generator().manual_seed(seed)).scene.tolist()
+        for seed in (3, 3, 4)
+    ]
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_what_it_refuses():
+    batch = make_batch()
+    batch.clip_mask = None
+    with pytest.raises(ValueError, match="mixing needs clip masks"):
+        BackgroundMixing()(batch)
+    batch.num_views = 7
+    with pytest.raises(ValueError, match="one view, not 7"):
+        BackgroundMixing()(batch)
+    with pytest.raises(ValueError, match="prob_aug"):
+        BackgroundMixing(prob_aug=40)
+    with pytest.raises(ValueError, match="clip or frame"):
+        BackgroundMixing(masks="video")
+
+
+def test_no_host_sync():
+    batch = make_batch()
+    with no_host_sync():
+        BackgroundMixing(0.5)(batch)
+        BackgroundMixing(0.5, masks="frame")(batch)
