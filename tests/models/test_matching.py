@@ -100,13 +100,15 @@ def test_the_two_costs_disagree_where_they_should():
 
 
 def test_an_unknown_label_lets_the_other_role_choose():
-    logits = log([0.7, 0.1, 0.2], [0.2, 0.2, 0.6], [0.1, 0.8, 0.1])[None].repeat(3, 1, 1)
+    # Slot 1 is the best for action 0 and for scene 0 (probabilities of two actions, one scene).
+    logits = log([0.01, 0.79, 0.2], [0.55, 0.05, 0.4], [0.1, 0.8, 0.1])[None].repeat(4, 1, 1)
     prediction = predict(logits, num_actions=2)
-    action = torch.tensor([1, UNKNOWN, UNKNOWN])
-    scene = torch.tensor([UNKNOWN, 0, UNKNOWN])
+    action = torch.tensor([0, 0, UNKNOWN, UNKNOWN])
+    scene = torch.tensor([0, UNKNOWN, 0, UNKNOWN])
     roles = SlotMatcher().match(prediction, action, scene)
-    assert roles.action[0] == 2
-    assert roles.scene[1] == 1
+    assert (roles.action[0], roles.scene[0]) == (1, 0)
+    assert roles.action[1] == 1
+    assert roles.scene[2] == 1
     assert (roles.action != roles.scene).all()
 
 
