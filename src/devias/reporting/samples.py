@@ -1,0 +1,118 @@
+"""Some clips of a batch, taken to the CPU with all that a figure shows of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from devias.evaluation.views import VideoScores
+from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
+
+Map = NDArray[np.float32]
+"""`[h, w]` values in [0, 1], at any resolution."""
+
+
+@dataclass
+class ClipSample:
+    """One clip, its labels, and what the model made of it."""
+
+    frames: NDArray[np.uint8]
+    """`[T, H, W, 3]`."""
+    true_action: str | None
+    """`None` where the label is unknown."""
+    predicted_action: str
+    true_scene: str | None
+    predicted_scene: str
+    pseudo_mask: Map | None = None
+    action_attention: Map | None = None
+    """Of the action slot, the mean over heads and time."""
+    scene_attention: Map | None = None
+    decoded_mask: Map | None = None
+    """Of the action slot."""
+
+
+@torch.no_grad()
+def samples_from(
+    batch: ClipBatch,
+    prediction: SlotPrediction,
+    roles: Roles,
+    scores: VideoScores,
+    *,
+    mean: Sequence[float] | Tensor,
+    std: Sequence[float] | Tensor,
+    action_names: Sequence[str],
+    scene_names: Sequence[str],
+    limit: int = 4,
+) -> list[ClipSample]:
+    """Take the first view of the first `limit` videos of a batch.
+
+    Args:
+        batch: Of B videos in V views, normalised (or still `uint8`), with any pseudo masks.
+        prediction: Of the `B·V` clips.
+        roles: Of the `B·V` clips.
+        scores: Of the B videos; the predictions shown are the ones that the metrics count.
+        mean: `[3]` subtracted from the video in [0, 1] when it was normalised.
+        std: `[3]` the video was divided by.
+        action_names: `[N_A]`.
+        scene_names: `[N_S]`.
+        limit: The largest number of samples.
+    """
+    count = min(limit, len(batch))
+    clips = torch.arange(count, device=batch.video.device) * batch.num_views
+    chosen = Roles(action=roles.action[clips], scene=roles.scene[clips])
+    frames = _to_uint8(batch.video[clips], mean, std)
+    # Over all logits a scene class can win the action.
+    action_answers = [*action_names, *scene_names]
+    predicted_action = scores.action[:count].argmax(-1).tolist()
+    predicted_scene = scores.scene[:count].argmax(-1).tolist()
+
+    pseudo = None if batch.clip_mask is None else _to_numpy(batch.clip_mask[clips])
+    action_attention = scene_attention = decoded = None
+    if prediction.attention is not None:
+        # [B, heads, K, T'·h·w] → [B, K, h, w]
+        attention = prediction.attention[clips].float().mean(1)
+        attention = attention.unflatten(-1, prediction.grid).mean(2)
+        action_attention = _to_numpy(Roles.pick(attention, chosen.action))
+        scene_attention = _to_numpy(Roles.pick(attention, chosen.scene))
+    if prediction.mask_logits is not None:
+        masks = Roles.pick(prediction.mask_logits[clips], chosen.action).float().sigmoid()
+        decoded = _to_numpy(masks.unflatten(-1, prediction.grid[1:]))
+
+    return [
+        ClipSample(
+            frames=frames[i],
+            true_action=_name(action_names, int(batch.action[i])),
+            predicted_action=action_answers[predicted_action[i]],
+            true_scene=_name(scene_names, int(batch.scene[i])),
+            predicted_scene=scene_names[predicted_scene[i]],
+            pseudo_mask=None if pseudo is None else pseudo[i],
+            action_attention=None if action_attention is None else action_attention[i],
+            scene_attention=None if scene_attention is None else scene_attention[i],
+            decoded_mask=None if decoded is None else decoded[i],
+        )
+        for i in range(count)
+    ]
+
+
+def _to_uint8(
+    video: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor
+) -> NDArray[np.uint8]:
+    """`[B, 3, T, H, W]`, normalised or `uint8` → `[B, T, H, W, 3]`."""
+    if video.is_floating_point():
+        video = video.float()
+        shift, scale = (torch.as_tensor(value).to(video).view(3, 1, 1, 1) for value in (mean, std))
+        video = ((video * scale + shift) * 255).round().clamp(0, 255).to(torch.uint8)
+    return video.permute(0, 2, 3, 4, 1).cpu().numpy()
+
+
+def _to_numpy(maps: Tensor) -> Map:
+    return maps.float().cpu().numpy()
+
+
+def _name(names: Sequence[str], label: int) -> str | None:
+    return None if label == UNKNOWN else names[label]
