@@ -11,16 +11,32 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from devias.data.synthetic.motions import Floats, Motion
-from devias.data.synthetic.raster import Parts, hsv
+from devias.data.synthetic.arrays import Floats, floats, hsv
+from devias.data.synthetic.motions import Motion
+from devias.data.synthetic.raster import Parts
 
 TILT = 0.14
 """How much lower on screen a nearer point lies, per unit of depth: the viewer looks down a bit."""
 
-SKIN = ((1.0, 0.86, 0.74), (0.94, 0.76, 0.62), (0.83, 0.62, 0.46), (0.66, 0.45, 0.31))
-SKIN += ((0.50, 0.33, 0.23), (0.36, 0.24, 0.18))
-HAIR = ((0.12, 0.09, 0.08), (0.29, 0.18, 0.10), (0.50, 0.31, 0.15), (0.85, 0.68, 0.36))
-HAIR += ((0.62, 0.25, 0.12), (0.70, 0.70, 0.72))
+SOLE = 0.03
+"""Height of the ankle's and the toe's centre above the ground, in body heights."""
+SIDES = ("left", "right")
+SKIN = (
+    (1.0, 0.86, 0.74),
+    (0.94, 0.76, 0.62),
+    (0.83, 0.62, 0.46),
+    (0.66, 0.45, 0.31),
+    (0.50, 0.33, 0.23),
+    (0.36, 0.24, 0.18),
+)
+HAIR = (
+    (0.12, 0.09, 0.08),
+    (0.29, 0.18, 0.10),
+    (0.50, 0.31, 0.15),
+    (0.85, 0.68, 0.36),
+    (0.62, 0.25, 0.12),
+    (0.70, 0.70, 0.72),
+)
 
 
 @dataclass(frozen=True)
@@ -56,10 +72,10 @@ class Placement:
 
 def draw_body(rng: np.random.Generator) -> Body:
     """A person of random build and clothes."""
-    skin = np.float32(SKIN[rng.integers(len(SKIN))]) * np.float32(rng.uniform(0.92, 1.04))
+    skin = floats(SKIN[rng.integers(len(SKIN))]) * rng.uniform(0.92, 1.04)
     shirt = hsv(rng.uniform(), rng.uniform(0.15, 0.9), rng.uniform(0.4, 1.0))
     trousers = hsv(rng.uniform(), rng.uniform(0.1, 0.75), rng.uniform(0.15, 0.75))
-    shoes = np.float32(rng.choice([0.12, 0.3, 0.9]) * np.float32([1.0, 0.97, 0.95]))
+    shoes = floats([1.0, 0.97, 0.95]) * float(rng.choice([0.12, 0.3, 0.9]))
     leg = rng.uniform(0.222, 0.240)
     return Body(
         torso=rng.uniform(0.285, 0.315),
@@ -71,7 +87,7 @@ def draw_body(rng: np.random.Generator) -> Body:
         girth=rng.uniform(0.88, 1.18),
         colours={
             "skin": skin,
-            "hair": np.float32(HAIR[rng.integers(len(HAIR))]),
+            "hair": floats(HAIR[rng.integers(len(HAIR))]),
             "shirt": shirt,
             "trousers": trousers,
             "shoes": shoes,
@@ -83,16 +99,16 @@ def draw_body(rng: np.random.Generator) -> Body:
 
 def draw_pose(motion: Motion, times: Floats, rng: np.random.Generator) -> dict[str, Floats]:
     """The motion at `times [T]` seconds in one person's manner: rate, phase, side, noise."""
-    phase = np.float32(rng.uniform(0, 1) + rng.uniform(*motion.rate) * times)
+    phase = rng.uniform(0, 1) + rng.uniform(*motion.rate) * times
     pose = motion.pose(phase)
     if rng.uniform() < 0.5:
         pose = pose.mirrored()
     angles = pose.stacked(len(times))
     for name, sd in (("left_arm", 5), ("right_arm", 5), ("left_leg", 2.5), ("right_leg", 2.5)):
         offset, drift = rng.normal(0, sd, (2, 4, 1))
-        angles[name] += np.float32(offset + 0.5 * drift * np.sin(1.7 * times + offset))
-    angles["lean"] += np.float32(rng.normal(0, 3))
-    angles["roll"] += np.float32(rng.normal(0, 2))
+        angles[name] += floats(offset + 0.5 * drift * np.sin(1.7 * times + offset))
+    angles["lean"] += rng.normal(0, 3)
+    angles["roll"] += rng.normal(0, 2)
     return angles
 
 
@@ -107,10 +123,61 @@ def draw_placement(motion: Motion, rng: np.random.Generator, width: int, height:
     )
 
 
+def joints(body: Body, pose: dict[str, Floats]) -> dict[str, Floats]:
+    """Every joint `[T, 3]` in the body's own axes, feet on the ground or `hop` above it."""
+    lean, roll = np.deg2rad(pose["lean"]), np.deg2rad(pose["roll"])
+    spine = _vectors(np.sin(lean) * np.cos(roll), np.sin(roll), np.cos(lean) * np.cos(roll))
+    neck = body.torso * spine
+    at = {"pelvis": np.zeros_like(spine), "neck": neck, **_head(body, pose, neck, spine)}
+    across = _turned(_vectors(0.0, np.cos(roll), -np.sin(roll)), pose["twist"])
+    for name, side in zip(SIDES, (1.0, -1.0), strict=True):
+        shoulder = neck - 0.035 * spine + side * body.shoulder * across
+        arm = pose[f"{name}_arm"]
+        upper = _turned(_direction(arm[0], arm[1], side), pose["twist"])
+        lower = _turned(_direction(arm[2], arm[3], side), pose["twist"])
+        elbow = shoulder + body.arm * upper
+        at[f"{name}_shoulder"], at[f"{name}_elbow"] = shoulder, elbow
+        at[f"{name}_wrist"] = elbow + 0.85 * body.arm * lower
+        at[f"{name}_hand"] = elbow + 1.08 * body.arm * lower
+
+        leg = pose[f"{name}_leg"]
+        hip = at["pelvis"] + floats([0, side * body.hip, 0])
+        knee = hip + body.leg * _direction(leg[0], leg[1], side)
+        shin = _direction(leg[2], leg[3], side)
+        ankle = knee + body.leg * shin
+        # The foot stands at a right angle to the shin, toes forward and a little outward.
+        toe = _vectors(-shin[:, 2], 0.25 * side, shin[:, 0])
+        at[f"{name}_hip"], at[f"{name}_knee"], at[f"{name}_ankle"] = hip, knee, ankle
+        at[f"{name}_toe"] = ankle + 0.085 * toe
+    lowest = np.min([at[name][:, 2] for name in GROUNDED], axis=0)
+    shift = _vectors(pose["travel"], 0.0, pose["hop"] + SOLE - lowest)
+    return {name: point + shift for name, point in at.items()}
+
+
+def _head(body: Body, pose: dict[str, Floats], neck: Floats, spine: Floats) -> dict[str, Floats]:
+    """The head's centre, a point towards the nose, and the middle of the hair behind."""
+    # The head follows half of the torso's lean.
+    up = spine + floats([0, 0, 0.25])
+    up /= np.linalg.norm(up, axis=-1, keepdims=True)
+    half = 0.5 * np.deg2rad(pose["lean"])
+    face = _turned(_vectors(np.cos(half), 0.0, -np.sin(half)), pose["twist"])
+    head = neck + (0.045 + body.head) * up
+    return {
+        "head": head,
+        "nose": head + 0.5 * body.head * face,
+        "nape": head + body.head * (0.28 * up - 0.30 * face),
+    }
+
+
+def _vectors(forward: Floats | float, left: Floats | float, up: Floats | float) -> Floats:
+    """Components `[T]`, or numbers beside them, as `[T, 3]`."""
+    return np.stack(np.broadcast_arrays(floats(forward), floats(left), floats(up)), -1)
+
+
 def _direction(elevation: Floats, azimuth: Floats, side: float) -> Floats:
     """Unit vector `[T, 3]` (forward, left, up); `side` is +1 for left limbs, −1 for right ones."""
     e, a = np.deg2rad(elevation), np.deg2rad(azimuth)
-    return np.stack([np.sin(e) * np.cos(a), side * np.sin(e) * np.sin(a), -np.cos(e)], -1)
+    return _vectors(np.sin(e) * np.cos(a), side * np.sin(e) * np.sin(a), -np.cos(e))
 
 
 def _turned(points: Floats, degrees: Floats) -> Floats:
@@ -118,43 +185,6 @@ def _turned(points: Floats, degrees: Floats) -> Floats:
     c, s = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     f, left, up = points[..., 0], points[..., 1], points[..., 2]
     return np.stack([f * c - left * s, f * s + left * c, up], -1)
-
-
-def joints(body: Body, pose: dict[str, Floats]) -> dict[str, Floats]:
-    """Every joint `[T, 3]` in the body's own axes, feet on the ground or `hop` above it."""
-    lean, roll = np.deg2rad(pose["lean"]), np.deg2rad(pose["roll"])
-    spine = np.stack([np.sin(lean) * np.cos(roll), np.sin(roll), np.cos(lean) * np.cos(roll)], -1)
-    zero = np.zeros_like(spine)
-    across = np.stack([0 * lean, np.cos(roll), -np.sin(roll)], -1)
-    at: dict[str, Floats] = {"pelvis": zero, "neck": body.torso * spine}
-    face = np.stack([np.cos(0.5 * lean), 0 * lean, -np.sin(0.5 * lean)], -1)
-    up = spine + 0.25 * np.float32([0, 0, 1])
-    up /= np.linalg.norm(up, axis=-1, keepdims=True)
-    at["head"] = at["neck"] + (0.045 + body.head) * up
-    at["nose"] = at["head"] + 0.5 * body.head * _turned(face, pose["twist"])
-    at["nape"] = at["head"] - 0.30 * body.head * _turned(face, pose["twist"])
-    at["nape"] += 0.28 * body.head * up
-    for name, side in zip(SIDES, (1.0, -1.0), strict=True):
-        shoulder = at["neck"] + side * body.shoulder * _turned(across, pose["twist"])
-        shoulder = shoulder - 0.035 * spine
-        upper, lower = pose[f"{name}_arm"][:2], pose[f"{name}_arm"][2:]
-        elbow = shoulder + body.arm * _turned(_direction(*upper, side), pose["twist"])
-        fore = _turned(_direction(*lower, side), pose["twist"])
-        at[f"{name}_shoulder"], at[f"{name}_elbow"] = shoulder, elbow
-        at[f"{name}_wrist"] = elbow + 0.85 * body.arm * fore
-        at[f"{name}_hand"] = elbow + 1.08 * body.arm * fore
-        hip = zero + side * body.hip * np.float32([0, 1, 0])
-        upper, lower = pose[f"{name}_leg"][:2], pose[f"{name}_leg"][2:]
-        knee = hip + body.leg * _direction(*upper, side)
-        shin = _direction(*lower, side)
-        ankle = knee + body.leg * shin
-        # The foot stands at a right angle to the shin, toes forward and a little outward.
-        toe = np.stack([-shin[:, 2], 0.25 * side - 0 * lean, shin[:, 0]], -1)
-        at[f"{name}_hip"], at[f"{name}_knee"], at[f"{name}_ankle"] = hip, knee, ankle
-        at[f"{name}_toe"] = ankle + 0.085 * toe
-    lowest = np.min([at[name][:, 2] for name in GROUNDED], axis=0)
-    rise = np.stack([pose["travel"], 0 * lean, pose["hop"] + 0.03 - lowest], -1)
-    return {name: point + rise for name, point in at.items()}
 
 
 GROUNDED = ("left_ankle", "right_ankle", "left_toe", "right_toe", "pelvis")
@@ -188,7 +218,6 @@ def _both(first: str, last: str, radius: tuple[float, float], colour: str) -> li
     return [Segment(f"{side}_{first}", f"{side}_{last}", radius, colour) for side in SIDES]
 
 
-SIDES = ("left", "right")
 SEGMENTS = (
     Segment("neck", "head", (0.036, 0.040), "skin"),
     Segment("head", "nose", (1.0, 0.55), "skin", 0.7),
@@ -218,12 +247,12 @@ def figure(body: Body, pose: dict[str, Floats], place: Placement) -> Parts:
     first = [names.index(segment.first) for segment in SEGMENTS]
     last = [names.index(segment.last) for segment in SEGMENTS]
     scale = [body.head if segment.first in HEAD else body.girth for segment in SEGMENTS]
-    radius = np.float32([segment.radius for segment in SEGMENTS])
+    radius = floats([segment.radius for segment in SEGMENTS])
     return Parts(
         start=screen[first].swapaxes(0, 1),
         end=screen[last].swapaxes(0, 1),
-        radius=radius * np.float32(scale)[:, None] * np.float32(place.height),
+        radius=radius * floats(scale)[:, None] * place.height,
         depth=0.5 * (depth[first] + depth[last]).T,
         colour=np.stack([body.colours[segment.colour] for segment in SEGMENTS]),
-        roundness=np.float32([segment.roundness for segment in SEGMENTS]),
+        roundness=floats([segment.roundness for segment in SEGMENTS]),
     )

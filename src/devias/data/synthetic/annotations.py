@@ -38,7 +38,7 @@ def write_annotations(
 def read_classes(folder: Path | str, kind: str) -> list[str]:
     """Class names in order; `kind` is `actions` or `scenes`."""
     path = Path(folder) / f"classes_{kind}.txt"
-    names = []
+    names: list[str] = []
     for line, text in numbered_lines(path):
         number, _, name = text.partition(" ")
         if class_number(path, line, number) != len(names) + 1 or not name:

@@ -103,7 +103,7 @@ def _build(folder: Path, settings: SyntheticSettings, workers: int | None) -> No
 
 def _draw_all(folder: Path, family: str, clips: list[ClipPlan], workers: int | None) -> None:
     """Draw the clips in worker processes, with a progress bar."""
-    workers = workers or len(os.sched_getaffinity(0))
+    workers = workers or _usable_cpus()
     log.info("Drawing %d %s clips into %s", len(clips), family, folder.parent)
     chunks = [clips[i : i + CHUNK] for i in range(0, len(clips), CHUNK)]
     # Forked workers start at once; they run NumPy and the encoder only.
@@ -119,6 +119,13 @@ def _draw_all(folder: Path, family: str, clips: list[ClipPlan], workers: int | N
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
+
+
+def _usable_cpus() -> int:
+    """CPUs this process may run on; all of the machine's where the system cannot tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _draw(folder: Path, family: str, clips: list[ClipPlan]) -> int:

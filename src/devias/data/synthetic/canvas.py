@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from devias.data.synthetic.raster import Floats
+from devias.data.synthetic.arrays import Floats, floats
 
 MARGIN = (4, 8)
 """Rows and columns by which the canvas exceeds the frame on every side: room for the camera."""
@@ -54,7 +54,7 @@ def noise(
         values = rng.random((top[-1] + 2, left[-1] + 2), np.float32)
         values = values[top] + down[:, None] * (values[top + 1] - values[top])
         total += 0.5**octave * (values[:, left] + across * (values[:, left + 1] - values[:, left]))
-    return total / np.float32(2 - 0.5 ** (octaves - 1))
+    return total / (2 - 0.5 ** (octaves - 1))
 
 
 def _grid(coordinates: Floats, cell: float) -> tuple[NDArray[np.intp], Floats]:
@@ -67,13 +67,13 @@ def _grid(coordinates: Floats, cell: float) -> tuple[NDArray[np.intp], Floats]:
 
 def step(value: Floats, softness: float = 0.7) -> Floats:
     """0 below zero, 1 above, over a soft edge of ±`softness`."""
-    ramp = np.clip(value / np.float32(2 * softness) + np.float32(0.5), 0, 1)
+    ramp = np.clip(value / (2 * softness) + 0.5, 0, 1)
     return ramp * ramp * (3 - 2 * ramp)
 
 
 def wave(value: Floats) -> Floats:
     """A cosine of period 1, in [0, 1]."""
-    return 0.5 + 0.5 * np.cos(np.float32(2 * np.pi) * value)
+    return 0.5 + 0.5 * np.cos(2 * np.pi * value)
 
 
 def mix(first: Floats, second: Floats, weight: Floats) -> Floats:
@@ -91,7 +91,7 @@ def _planar(picture: Floats, ndim: int) -> Floats:
     return picture
 
 
-def sprinkle(picture: Floats, x: Floats, y: Floats, size: Floats, colour: Floats) -> None:
+def sprinkle(picture: Floats, x: Floats, y: Floats, size: ArrayLike, colour: Floats) -> None:
     """Draw n small dots into `picture [3, T, H', W']` in place.
 
     Args:
@@ -104,12 +104,12 @@ def sprinkle(picture: Floats, x: Floats, y: Floats, size: Floats, colour: Floats
     inside = (column >= 1) & (column < width - 1) & (row >= 1) & (row < height - 1)
     frame, dot = np.nonzero(inside)
     column, row = column[inside], row[inside]
-    dx, dy = np.float32(x[inside] - column), np.float32(y[inside] - row)
-    radius = np.broadcast_to(np.float32(size), x.shape[1:])[dot]
-    ink = np.broadcast_to(np.float32(colour).reshape(3, -1), (3, x.shape[1]))[:, dot]
+    dx, dy = floats(x[inside] - column), floats(y[inside] - row)
+    radius = np.broadcast_to(floats(size), x.shape[1:])[dot]
+    ink = np.broadcast_to(floats(colour).reshape(3, -1), (3, x.shape[1]))[:, dot]
     for v in (-1, 0, 1):
         for u in (-1, 0, 1):
-            cover = np.clip(radius + np.float32(0.5) - np.hypot(u + 0.5 - dx, v + 0.5 - dy), 0, 1)
+            cover = np.clip(radius + 0.5 - np.hypot(u + 0.5 - dx, v + 0.5 - dy), 0, 1)
             at = (slice(None), frame, row + v, column + u)
             under = picture[at]
-            picture[at] = under + np.float32(cover) * (ink - under)
+            picture[at] = under + cover * (ink - under)

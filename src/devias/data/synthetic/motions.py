@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
+from devias.data.synthetic.arrays import Floats, floats
+
 Angle = float | Floats
 Limb = tuple[Angle, Angle, Angle, Angle]
 """Elevation and azimuth of the upper segment, then of the lower one; numbers or `[T]`."""
@@ -66,7 +66,7 @@ class Pose:
         for entry in fields(self):
             value = getattr(self, entry.name)
             rows = value if isinstance(value, tuple) else (value,)
-            array = np.stack([np.broadcast_to(np.float32(row), (frames,)) for row in rows])
+            array = np.stack([np.broadcast_to(floats(row), (frames,)) for row in rows])
             stacked[entry.name] = array if isinstance(value, tuple) else array[0]
         return stacked
 
@@ -90,12 +90,12 @@ HALF = ((25.0, 80.0), (-80.0, -25.0))
 
 def _swing(phase: Angle) -> Floats:
     """Sine of the phase: −1 … 1."""
-    return np.sin(2 * np.pi * np.asarray(phase, np.float32))
+    return np.sin(2 * np.pi * floats(phase))
 
 
 def _pulse(phase: Angle) -> Floats:
     """From 0 at phase 0 to 1 at half a cycle and back, smoothly."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.asarray(phase, np.float32))
+    return 0.5 - 0.5 * np.cos(2 * np.pi * floats(phase))
 
 
 def _lift(phase: Angle) -> Floats:
@@ -295,7 +295,7 @@ def pushing(p: Floats) -> Pose:
 
 def throwing(p: Floats) -> Pose:
     """Draw one arm back over the shoulder and fling it forward."""
-    u = np.asarray(p, np.float32) % 1.0
+    u = p % 1.0
     # Draw back slowly for 65 % of the cycle, fling forward in the rest.
     k = np.where(u < 0.65, u / 0.65, (1 - u) / 0.35)
     k = k * k * (3 - 2 * k)

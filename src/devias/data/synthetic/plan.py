@@ -31,9 +31,11 @@ from devias.data.synthetic.scenes import BENCHMARK_SCENES, Scene
 from devias.data.synthetic.scenes_pretrain import PRETRAIN_SCENES
 from devias.structures import UNKNOWN
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same settings draw other clips, so that older data sets are not reused."""
 
+NO_ACTOR = "no_actor"
+"""The folder of clips without an actor."""
 VAL_OFFSETS = (2, 3)
 TEST_OFFSETS = (4, 5, 6, 7)
 
@@ -154,10 +156,6 @@ def plan_split(settings: SyntheticSettings, split: str) -> list[ClipPlan]:
         path = f"{name}/v_{name}_g{group:02d}_c{number:03d}"
         plans.append(ClipPlan(path, action, scene, seed))
     return plans
-
-
-NO_ACTOR = "no_actor"
-"""The folder of clips without an actor."""
 
 
 def _labels(

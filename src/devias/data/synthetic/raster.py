@@ -1,23 +1,12 @@
-"""Anti-aliased drawing of rounded parts over the frames of a clip, and small colour helpers.
-
-Pictures are planar `[3, T, H, W]` float32 in [0, 1]: NumPy's inner loop then runs along rows.
-"""
+"""Anti-aliased drawing of rounded parts over the frames of a clip."""
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float32]
-Bools = NDArray[np.bool_]
-
-
-def hsv(hue: float, saturation: float, value: float) -> Floats:
-    """One colour `[3]`; the hue wraps around at 1."""
-    return np.float32(colorsys.hsv_to_rgb(hue % 1.0, saturation, value))
+from devias.data.synthetic.arrays import Bools, Floats
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from devias.data.masks import write_masks
 from devias.data.synthetic.actors import Placement, draw_body, draw_placement, draw_pose, figure
+from devias.data.synthetic.arrays import Bools, Floats, floats
 from devias.data.synthetic.canvas import MARGIN, Canvas
 from devias.data.synthetic.motions import Motion
-from devias.data.synthetic.raster import Bools, Floats, Parts, paint
+from devias.data.synthetic.raster import Parts, paint
 from devias.data.synthetic.scenes import Scene
 
 WIDTH, HEIGHT = 80, 64
@@ -48,7 +49,7 @@ def draw_clip(seed: tuple[int, ...], motion: Motion | None, scene: Scene) -> Cli
     class leaves the others' instances as they are.
     """
     scene_rng, camera_rng, actor_rng = (np.random.default_rng([*seed, i]) for i in range(3))
-    times = np.arange(FRAMES, dtype=np.float32) / RATE
+    times = floats(np.arange(FRAMES) / RATE)
     shift = _camera_path(camera_rng, times)
     frames = _view(scene(scene_rng, Canvas(WIDTH, HEIGHT, times)), shift)
     masks = np.zeros((FRAMES, HEIGHT, WIDTH), bool)
@@ -68,14 +69,14 @@ def _camera_path(rng: np.random.Generator, times: Floats) -> Floats:
     middle = times - times.mean()
     pan = rng.normal(0, (2.0, 0.5)) * middle[:, None]
     jitter = rng.normal(0, rng.uniform(0.05, 0.25), (len(times), 2))
-    limit = np.float32([MARGIN[1] - 1, MARGIN[0] - 1])
-    return np.clip(pan + jitter, -limit, limit).astype(np.float32)
+    limit = floats([MARGIN[1] - 1, MARGIN[0] - 1])
+    return floats(np.clip(pan + jitter, -limit, limit))
 
 
 def _view(picture: Floats, shift: Floats) -> Floats:
     """The frame cut from the canvas at every sub-pixel camera position → `[3, T, H, W]`."""
     frames = np.empty((3, len(shift), HEIGHT, WIDTH), np.float32)
-    for frame, (x, y) in enumerate(shift + np.float32([MARGIN[1], MARGIN[0]])):
+    for frame, (x, y) in enumerate(shift + floats([MARGIN[1], MARGIN[0]])):
         column, row = int(x), int(y)
         at = picture if picture.ndim == 3 else picture[:, min(frame, picture.shape[1] - 1)]
         at = at[:, row : row + HEIGHT + 1, column : column + WIDTH + 1]
@@ -93,15 +94,15 @@ def _cast_shadow(frames: Floats, parts: Parts, place: Placement, shift: Floats) 
     across = (x - middle[:, None]) / (0.24 * place.height)
     down = (y - (place.ground - shift[:, 1:])) / (0.055 * place.height)
     shade = np.exp(-(across * across))[:, None] * np.exp(-(down * down))[:, :, None]
-    frames[:, :, top:] *= 1 - np.float32(0.45) * shade
+    frames[:, :, top:] *= 1 - 0.45 * shade
 
 
 def _grade(rng: np.random.Generator, frames: Floats) -> None:
     """The camera's exposure, contrast and white balance, alike for scene and actor, in place."""
     gain = rng.uniform(0.88, 1.1) * rng.uniform(0.96, 1.04, 3)
     contrast = rng.uniform(0.85, 1.08)
-    frames *= np.float32(gain * contrast)[:, None, None, None]
-    frames += np.float32(0.5 * (1 - contrast))
+    frames *= floats(gain * contrast)[:, None, None, None]
+    frames += 0.5 * (1 - contrast)
 
 
 def write_clip(clip: Clip, video: Path, masks: Path) -> None:

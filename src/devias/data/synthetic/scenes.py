@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from devias.data.synthetic.arrays import Floats, floats, hsv
 from devias.data.synthetic.canvas import Canvas, mix, sprinkle, step, wave
-from devias.data.synthetic.raster import Floats, hsv
 
 Scene = Callable[[np.random.Generator, Canvas], Floats]
 
@@ -27,7 +27,7 @@ def _sky(rng: np.random.Generator, canvas: Canvas, horizon: float) -> Floats:
     )
     sky = mix(top, low, np.clip(canvas.y / horizon, 0, 1) + 0 * canvas.x)
     clouds = canvas.noise(rng, rng.uniform(18, 30)) - rng.uniform(0.48, 0.62)
-    return mix(sky, np.float32([1, 0.98, 0.96]), 0.8 * step(clouds, 0.12))
+    return mix(sky, floats([1, 0.98, 0.96]), 0.8 * step(clouds, 0.12))
 
 
 def water(rng: np.random.Generator, canvas: Canvas) -> Floats:
@@ -53,7 +53,7 @@ def water(rng: np.random.Generator, canvas: Canvas) -> Floats:
     edge = y - shore - 1.6 * np.sin(x / 9 + rng.uniform(0, 6)) - 1.5 * np.sin(2 * speed * t)
     beach = sand[:, None, None] * (0.86 + 0.22 * canvas.noise(rng, 5, 3))
     picture = mix(picture, beach, step(edge))
-    return mix(picture, np.float32([1, 1, 1]), 0.8 * step(1.3 - np.abs(edge + 1), 1.2))
+    return mix(picture, floats([1, 1, 1]), 0.8 * step(1.3 - np.abs(edge + 1), 1.2))
 
 
 def hills(rng: np.random.Generator, canvas: Canvas) -> Floats:
@@ -61,7 +61,7 @@ def hills(rng: np.random.Generator, canvas: Canvas) -> Floats:
     x, y = canvas.x, canvas.y
     picture = _sky(rng, canvas, 40)
     sun = np.hypot(x - rng.uniform(0, 80), y - rng.uniform(2, 14)) - rng.uniform(3.5, 5.5)
-    picture = mix(picture, np.float32([1, 0.93, 0.62]), step(-sun, 0.8) + 0.25 * step(-sun, 9))
+    picture = mix(picture, floats([1, 0.93, 0.62]), step(-sun, 0.8) + 0.25 * step(-sun, 9))
     hue, strength = rng.uniform(0.17, 0.36), rng.uniform(0.4, 0.7)
     layers = 4
     for layer in range(layers):
@@ -78,13 +78,19 @@ def hills(rng: np.random.Generator, canvas: Canvas) -> Floats:
             strength * (1 - haze),
             0.45 + 0.3 * near * rng.uniform(0.7, 1.1),
         )
-        colour = colour * (1 - haze) + haze * np.float32([0.72, 0.82, 0.93])
+        colour = colour * (1 - haze) + haze * floats([0.72, 0.82, 0.93])
         texture = 0.84 + 0.30 * canvas.noise(rng, 9 - 4 * near, 3)
         slope = 1 + 0.008 * (y - ridge)
         picture = mix(picture, colour[:, None, None] * texture * slope, step(y - ridge))
     count = int(rng.integers(20, 60))
     flowers = rng.uniform((0, 52), (96, 72), (count, 2)).T[:, None]
-    sprinkle(picture[:, None], *flowers, 0.4, hsv(rng.uniform(), rng.uniform(0.1, 0.8), 1.0))
+    sprinkle(
+        picture[:, None],
+        flowers[0],
+        flowers[1],
+        0.4,
+        hsv(rng.uniform(), rng.uniform(0.1, 0.8), 1.0),
+    )
     return picture
 
 
@@ -95,26 +101,26 @@ def brick_wall(rng: np.random.Generator, canvas: Canvas) -> Floats:
     width = height * ratio
     kerb = rng.uniform(53, 57)
     row = np.floor((y + 20) / height).astype(int)
-    shifted = x + 40 + width * 0.5 * np.float32(row % 2) + rng.uniform(0, 20)
+    shifted = x + 40 + width * 0.5 * floats(row % 2) + rng.uniform(0, 20)
     column = np.floor(shifted / width).astype(int)
     base = hsv(
         float(rng.choice([0.01, 0.03, 0.06, 0.10])), rng.uniform(0.2, 0.65), rng.uniform(0.5, 0.85)
     )
     if rng.uniform() < 0.2:
         base = hsv(rng.uniform(), 0.08, rng.uniform(0.75, 0.9))
-    tones = rng.uniform(0.78, 1.16, (40, 60)).astype(np.float32)
-    warmth = rng.uniform(-0.05, 0.05, (40, 60)).astype(np.float32)
+    tones = floats(rng.uniform(0.78, 1.16, (40, 60)))
+    warmth = floats(rng.uniform(-0.05, 0.05, (40, 60)))
     tone, warm = tones[row, column], warmth[row, column]
-    bricks = base[:, None, None] * tone + warm * np.float32([1, 0.2, -0.6])[:, None, None]
+    bricks = base[:, None, None] * tone + warm * floats([1, 0.2, -0.6])[:, None, None]
     bricks = bricks * (0.9 + 0.2 * canvas.noise(rng, 4, 2))
     # Distance to the nearest joint, from above and from the left.
     down, across = (y + 20) % height, shifted % width
     joint = np.minimum(np.minimum(down, height - down), np.minimum(across, width - across))
-    mortar = np.float32([0.80, 0.78, 0.74]) * rng.uniform(0.55, 1.1)
+    mortar = floats([0.80, 0.78, 0.74]) * rng.uniform(0.55, 1.1)
     wall = mix(mortar, bricks, step(joint - 0.55, 0.45))
     wall = wall * (1.05 - 0.25 * np.abs(x - rng.uniform(10, 70)) / 80)
     slabs = np.minimum((x + 40 + (y - kerb) * 0.4 * np.sign(x - 40)) % 17, 1.2) / 1.2
-    pavement = np.float32([0.60, 0.60, 0.62])[:, None, None] * rng.uniform(0.75, 1.2)
+    pavement = floats([0.60, 0.60, 0.62])[:, None, None] * rng.uniform(0.75, 1.2)
     pavement = pavement * (0.85 + 0.2 * canvas.noise(rng, 5, 3)) * (0.85 + 0.15 * slabs)
     picture = mix(wall, pavement, step(y - kerb + 0 * x))
     return picture * (1 - 0.35 * step(1.4 - np.abs(y - kerb), 1.2))
@@ -153,7 +159,7 @@ def checker_room(rng: np.random.Generator, canvas: Canvas) -> Floats:
     bright = hsv(hue + rng.uniform(0, 0.2), rng.uniform(0.02, 0.25), rng.uniform(0.8, 1.0))
     floor = mix(dark, bright, 0.5 + 0.5 * square) * (0.82 + 0.006 * (y - corner))
     picture = mix(wall, floor, step(y - corner + 0 * x))
-    board = np.float32([0.95, 0.94, 0.9]) * rng.uniform(0.35, 1.0)
+    board = floats([0.95, 0.94, 0.9]) * rng.uniform(0.35, 1.0)
     return mix(picture, board, step(1.3 - np.abs(y - corner + 1.2) + 0 * x))
 
 
@@ -214,7 +220,7 @@ def stadium(rng: np.random.Generator, canvas: Canvas) -> Floats:
     seat = hsv(rng.uniform(), rng.uniform(0.3, 0.8), rng.uniform(0.25, 0.5))
     tiers = 0.75 + 0.25 * wave((y + rng.uniform(0, 9)) / rng.uniform(3.2, 4.2))
     stand = seat[:, None, None] * (tiers * (0.8 + 0.01 * y) + 0 * x)
-    picture = mix(stand, np.float32([0.85, 0.88, 0.92]), step(roof - y + 0 * x))
+    picture = mix(stand, floats([0.85, 0.88, 0.92]), step(roof - y + 0 * x))
     panel = np.floor((x + 60) / rng.uniform(13, 19)).astype(int) % 6
     paints = [hsv(rng.uniform(), rng.uniform(0.2, 0.9), rng.uniform(0.6, 1)) for _ in range(6)]
     picture = mix(picture, np.stack(paints, 1)[:, panel], step(y - boards + 0 * x))
@@ -224,7 +230,7 @@ def stadium(rng: np.random.Generator, canvas: Canvas) -> Floats:
     grass = mix(dark, dark * rng.uniform(1.2, 1.4), stripes)
     grass = grass * (0.9 + 0.2 * canvas.noise(rng, 3, 2))
     line = step(0.8 - np.abs(y - pitch - rng.uniform(4, 8)) + 0 * x)
-    grass = mix(grass, np.float32([0.95, 0.97, 0.95]), 0.9 * line)
+    grass = mix(grass, floats([0.95, 0.97, 0.95]), 0.9 * line)
     picture = mix(picture, grass, step(y - pitch + 0 * x))
     return _crowd(rng, canvas, picture, roof + 7, boards + 2)
 
@@ -260,9 +266,9 @@ def night_city(rng: np.random.Generator, canvas: Canvas) -> Floats:
     )
     picture = mix(top, low, np.clip(y / 50, 0, 1) + 0 * x)
     stars = rng.uniform((0, 0), (96, 30), (40, 2)).T[:, None]
-    sprinkle(picture[:, None], *stars, 0.15, np.float32([1, 1, 0.9]))
+    sprinkle(picture[:, None], stars[0], stars[1], 0.15, floats([1, 1, 0.9]))
     moon = np.hypot(x - rng.uniform(5, 75), y - rng.uniform(3, 9)) - rng.uniform(3, 4.5)
-    picture = mix(picture, np.float32([1, 0.97, 0.85]), step(-moon) + 0.18 * step(-moon, 8))
+    picture = mix(picture, floats([1, 0.97, 0.85]), step(-moon) + 0.18 * step(-moon, 8))
     street = rng.uniform(53, 57)
     lit = np.zeros(picture.shape[1:], np.float32)
     left = -10.0
@@ -289,7 +295,7 @@ def night_city(rng: np.random.Generator, canvas: Canvas) -> Floats:
     gleam = wave(x / rng.uniform(14, 24) + rng.uniform(0, 1)) ** 4
     road = mix(road, warm, 0.4 * gleam * np.clip(1.3 - (y - street) / 14, 0, 1))
     picture = mix(picture, road, step(y - street + 0 * x))
-    flicker = 1 - np.float32(0.35) * (np.sin(9 * t + 6 * canvas.noise(rng, 12, 1)) > 0.75)
+    flicker = 1 - 0.35 * floats(np.sin(9 * t + 6 * canvas.noise(rng, 12, 1)) > 0.75)
     return mix(picture[:, None], lamp[:, None], np.clip(lit, 0, 1) * flicker)
 
 
@@ -303,16 +309,16 @@ def snow(rng: np.random.Generator, canvas: Canvas) -> Floats:
     for layer in range(3):
         ground = 38 + 7 * layer + 1.8 * np.sin(x / rng.uniform(9, 20) + rng.uniform(0, 6))
         for _ in range(int(rng.integers(3, 6)) - layer):
-            middle, size = rng.uniform(-6, 86), rng.uniform(13, 19) * (0.8 + 0.3 * layer)
+            middle, size = rng.uniform(-6, 86), rng.uniform(16, 23) * (0.8 + 0.25 * layer)
             foot = 41 + 7 * layer
             height = (foot - y) / size
             # Three skirts of branches, each wider towards its lower edge.
-            skirt = 0.16 * (1 - height) + 0.22 * (1 - (3 * height) % 1.0) * (1.15 - height)
+            skirt = 0.20 * (1 - height) + 0.13 * (1 - (3 * height) % 1.0) * (1.2 - height)
             inside = (height > 0) & (height < 1)
             tree = np.where(inside, skirt * size - np.abs(x - middle), -9)
             green = hsv(rng.uniform(0.36, 0.46), rng.uniform(0.25, 0.5), 0.24 + 0.08 * (2 - layer))
-            white = step((3 * height) % 1.0 - 0.45 + 0.5 * canvas.noise(rng, 3, 1) - 0.3, 0.15)
-            fir = mix(green, drift, 0.85 * white + 0 * x)
+            white = step((3 * height) % 1.0 - 1.05 + 0.6 * canvas.noise(rng, 3, 1), 0.15)
+            fir = mix(green, drift, 0.8 * white)
             picture = mix(picture, fir, step(tree, 0.6))
         tone = 0.84 + 0.05 * layer + 0.14 * (canvas.noise(rng, 14, 3) - 0.3)
         picture = mix(picture, drift[:, None, None] * tone, step(y - ground))
@@ -321,7 +327,7 @@ def snow(rng: np.random.Generator, canvas: Canvas) -> Floats:
     fall_y = (rng.uniform(0, 72, count) + speed * canvas.times[:, None]) % 72
     fall_x = (rng.uniform(0, 96, count) + wind * canvas.times[:, None]) % 96
     picture = np.repeat(picture[:, None], len(canvas.times), axis=1)
-    sprinkle(picture, fall_x, fall_y, rng.uniform(0.3, 0.95, count), np.float32([1, 1, 1]))
+    sprinkle(picture, fall_x, fall_y, rng.uniform(0.3, 0.95, count), floats([1, 1, 1]))
     return picture
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from devias.data.synthetic.arrays import Floats, floats, hsv
 from devias.data.synthetic.canvas import Canvas, mix, step, wave
-from devias.data.synthetic.raster import Floats, hsv
 from devias.data.synthetic.scenes import Scene
 
 
@@ -19,9 +21,9 @@ def _pair(rng: np.random.Generator) -> tuple[Floats, Floats]:
 
 def _rotated(rng: np.random.Generator, canvas: Canvas) -> tuple[Floats, Floats]:
     """Coordinates `[H', W']` about a random point, turned by a random angle."""
-    angle = rng.uniform(0, np.pi)
+    angle = rng.uniform(0, math.pi)
     x, y = canvas.x - rng.uniform(0, canvas.width), canvas.y - rng.uniform(0, canvas.height)
-    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    c, s = math.cos(angle), math.sin(angle)
     return c * x + s * y, c * y - s * x
 
 
@@ -66,7 +68,7 @@ def dots(rng: np.random.Generator, canvas: Canvas) -> Floats:
     """Rows of discs, every second row shifted, in a random direction."""
     u, v = _rotated(rng, canvas)
     first, second = _pair(rng)
-    period = np.float32(rng.uniform(7.5, 13))
+    period = rng.uniform(7.5, 13)
     row = np.floor(v / period)
     u = u + 0.5 * period * (row % 2)
     far = np.hypot(u % period - period / 2, v % period - period / 2)
@@ -76,7 +78,7 @@ def dots(rng: np.random.Generator, canvas: Canvas) -> Floats:
 def maze(rng: np.random.Generator, canvas: Canvas) -> Floats:
     """Quarter arcs in random square tiles, which join to winding paths."""
     first, second = _pair(rng)
-    cell = np.float32(rng.uniform(7, 11))
+    cell = rng.uniform(7, 11)
     x, y = canvas.x + 10 + 0 * canvas.y, canvas.y + 10 + 0 * canvas.x
     flip = rng.uniform(size=(20, 20)) < 0.5
     flipped = flip[np.floor(y / cell).astype(int), np.floor(x / cell).astype(int)]
@@ -90,7 +92,7 @@ def rings(rng: np.random.Generator, canvas: Canvas) -> Floats:
     """Concentric rings that slowly widen."""
     first, second = _pair(rng)
     x, y = canvas.x - rng.uniform(10, 70), canvas.y - rng.uniform(8, 56)
-    far = np.sqrt(x * x + np.float32(rng.uniform(0.7, 1.4)) * y * y)
+    far = np.sqrt(x * x + rng.uniform(0.7, 1.4) * y * y)
     ring = wave(far / rng.uniform(8, 16) - rng.uniform(0.0, 0.35) * canvas.t)
     return mix(first, second, step(ring - 0.5, 0.25))
 
@@ -98,7 +100,7 @@ def rings(rng: np.random.Generator, canvas: Canvas) -> Floats:
 def mosaic(rng: np.random.Generator, canvas: Canvas) -> Floats:
     """Cells around random points, each of its own tone, with dark joints."""
     count = int(rng.integers(25, 45))
-    at = rng.uniform((-8, -4), (88, 68), (count, 2)).astype(np.float32)
+    at = floats(rng.uniform((-8, -4), (88, 68), (count, 2)))
     far = np.hypot(canvas.x[None] - at[:, 0, None, None], canvas.y[None] - at[:, 1, None, None])
     nearest = far.argmin(0)
     first, second = np.partition(far, 1, axis=0)[:2]
