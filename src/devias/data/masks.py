@@ -17,10 +17,7 @@ FRAMES_KEY = "frames"
 
 
 class MaskError(RuntimeError):
-    """A mask file that cannot be read; names the file and why."""
-
-    def __init__(self, path: Path | str, why: str) -> None:
-        super().__init__(f"{path}: {why}")
+    """A mask file that cannot be read; the message names the file and why."""
 
 
 def write_masks(path: Path | str, masks: Tensor) -> None:
@@ -58,14 +55,14 @@ def read_masks(path: Path | str) -> Tensor:
             pixels = np.array(picture)
             count = picture.text.get(FRAMES_KEY, "")
     except FileNotFoundError as error:
-        raise MaskError(path, "no such mask file") from error
+        raise MaskError(f"{path}: no such mask file") from error
     except (OSError, SyntaxError, ValueError) as error:
-        raise MaskError(path, f"not a readable PNG ({error})") from error
+        raise MaskError(f"{path}: not a readable PNG ({error})") from error
     if pixels.dtype != np.bool_:
-        raise MaskError(path, "not a 1-bit greyscale picture")
+        raise MaskError(f"{path}: not a 1-bit greyscale picture")
     if not count.isdecimal() or int(count) < 1 or len(pixels) % int(count):
         raise MaskError(
-            path,
-            f"text chunk {FRAMES_KEY!r} is {count!r}, which does not divide {len(pixels)} rows",
+            f"{path}: text chunk {FRAMES_KEY!r} is {count!r}, "
+            f"which does not divide {len(pixels)} rows"
         )
     return torch.from_numpy(pixels).unflatten(0, (int(count), -1))
