@@ -8,7 +8,9 @@ import logging
 import multiprocessing
 import os
 import shutil
-import tempfile
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -69,7 +71,8 @@ def _is_complete(folder: Path, settings: SyntheticSettings) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the system frees it when the process ends, however."""
+    """Hold an exclusive lock on a file; the system frees it when this process and the workers it
+    forked have ended, however they end."""
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,10 +84,10 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _build(folder: Path, settings: SyntheticSettings, workers: int | None) -> None:
     """Draw everything beside `folder`, then rename; the caller holds the lock."""
-    prefix = f".{folder.name}.tmp-"
-    for stale in folder.parent.glob(f"{prefix}*"):
-        shutil.rmtree(stale)
-    partial = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    partial = folder.with_name(f".{folder.name}.partial")
+    if partial.exists():  # a run was killed
+        shutil.rmtree(partial)
+    partial.mkdir()
     try:
         plans = {split: plan_split(settings, split) for split in settings.clips}
         write_annotations(partial, settings, plans)
@@ -95,7 +98,6 @@ def _build(folder: Path, settings: SyntheticSettings, workers: int | None) -> No
         _draw_all(partial, settings.family, clips, workers)
         text = json.dumps(settings.manifest(), indent=2)
         (partial / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        partial.chmod(0o755)  # mkdtemp makes folders that only their owner may read
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -106,10 +108,10 @@ def _draw_all(folder: Path, family: str, clips: list[ClipPlan], workers: int | N
     workers = workers or _usable_cpus()
     log.info("Drawing %d %s clips into %s", len(clips), family, folder.parent)
     chunks = [clips[i : i + CHUNK] for i in range(0, len(clips), CHUNK)]
-    # Forked workers start at once; they run NumPy and the encoder only.
-    context = multiprocessing.get_context("fork")
+    # Forked workers start at once, and they run NumPy and the encoder only.
+    fork = multiprocessing.get_context("fork")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, fork, _start_worker, (os.getpid(),)) as pool:
         tasks = [pool.submit(_draw, folder, family, chunk) for chunk in chunks]
         try:
             with Progress(*columns, TimeRemainingColumn()) as progress:
@@ -126,6 +128,18 @@ def _usable_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _start_worker(parent: int) -> None:
+    """Leave interrupts to the parent, and end when it does: a killed run must free its lock."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _draw(folder: Path, family: str, clips: list[ClipPlan]) -> int:

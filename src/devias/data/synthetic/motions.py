@@ -10,7 +10,7 @@ body's heading, so that leaning the torso carries the shoulders along but does n
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -79,7 +79,7 @@ class Motion:
     """From the phase `[T]` in cycles to the body."""
     rate: tuple[float, float]
     """Cycles a second, slowest and fastest."""
-    views: tuple[tuple[float, float], ...] = field(default=((-35.0, 35.0),))
+    views: tuple[tuple[float, float], ...]
     """Ranges of headings in degrees: 0 faces the viewer, ±90 is in profile."""
 
 
