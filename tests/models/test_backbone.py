@@ -106,11 +106,10 @@ def test_gradient_checkpointing_changes_nothing():
         torch.testing.assert_close(a.grad, b.grad)
 
 
-def test_positions_are_fixed_unless_learned():
-    assert "pos_embed" not in dict(VideoViT(**TINY).named_parameters())
-    learned = VideoViT(**TINY, learned_positions=True)
-    assert "pos_embed" in dict(learned.named_parameters())
-    torch.testing.assert_close(learned.pos_embed.data, VideoViT(**TINY).pos_embed)
+def test_positions_are_kept_but_not_trained():
+    model = VideoViT(**TINY)
+    assert "pos_embed" in model.state_dict()
+    assert "pos_embed" not in dict(model.named_parameters())
 
 
 def test_interpolation_keeps_a_linear_ramp():

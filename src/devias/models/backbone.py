@@ -12,10 +12,13 @@ from torch.nn import functional as F
 from torch.nn.init import trunc_normal_
 from torch.utils.checkpoint import checkpoint
 
+from devias.models.architecture import recorded
+
 Grid = tuple[int, int, int]
 """`(T', h, w)`: tubelets in time, patch rows, patch columns."""
 
 
+@recorded
 class VideoViT(nn.Module):
     """A plain ViT over tubelets, as VideoMAE fine-tunes it (Tong et al. 2022).
 
@@ -36,7 +39,6 @@ class VideoViT(nn.Module):
         num_tokens: learnable tokens put before the patches: class and scene tokens.
         final_norm: whether a layer norm follows the last block; mean-pooling models have theirs
             after the pooling instead.
-        learned_positions: make the positions a parameter, which starts at the sine-cosine values.
         gradient_checkpointing: recompute each block in the backward pass to save memory.
 
     Raises:
@@ -58,7 +60,6 @@ class VideoViT(nn.Module):
         drop_path_rate: float = 0.0,
         num_tokens: int = 0,
         final_norm: bool = True,
-        learned_positions: bool = False,
         gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
@@ -75,12 +76,8 @@ class VideoViT(nn.Module):
         self.patch_embed = TubeletEmbedding(tubelet_size, patch_size, embed_dim)
         if num_tokens:
             self.tokens = nn.Parameter(torch.empty(1, num_tokens, embed_dim))
-        positions = sincos_positions(self.grid, embed_dim, num_tokens)
-        if learned_positions:
-            self.pos_embed = nn.Parameter(positions)
-        else:
-            # Kept in checkpoints: interpolated positions must travel with their weights.
-            self.register_buffer("pos_embed", positions)
+        # Kept in checkpoints: positions taken over from other weights must travel with them.
+        self.register_buffer("pos_embed", sincos_positions(self.grid, embed_dim, num_tokens))
 
         # VideoMAE's epsilon; PyTorch's default is 1e-5.
         norm_layer = partial(nn.LayerNorm, eps=1e-6)

@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from devias.models.architecture import recorded
 from devias.models.backbone import VideoViT
 from devias.models.devias import check_widths
 from devias.models.heads import SeparateHeads, UnifiedHead
@@ -13,6 +14,7 @@ from devias.models.mask_decoder import MaskDecoder
 from devias.structures import SlotPrediction
 
 
+@recorded
 class TokenViT(nn.Module):
     """A ViT whose slots are its own tokens, or the mean of its patches.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from devias.models.architecture import recorded
 from devias.models.backbone import VideoViT
 from devias.models.heads import SeparateHeads, UnifiedHead
 from devias.models.mask_decoder import MaskDecoder
@@ -11,6 +12,7 @@ from devias.models.slot_attention import SlotAttention
 from devias.structures import SlotPrediction
 
 
+@recorded
 class DEVIAS(nn.Module):
     """The disentangling encoder, its head and, for training, the mask decoder.
 

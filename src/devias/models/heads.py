@@ -7,11 +7,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.init import trunc_normal_
 
+from devias.models.architecture import recorded
+
 IMPOSSIBLE = -1e4
 """The logit of a class that a slot does not predict: its probability is exactly 0 in float32, and
 the value is finite in half precision."""
 
 
+@recorded
 class UnifiedHead(nn.Module):
     """One linear layer over actions and scenes alike; any slot may take either role.
 
@@ -51,6 +54,7 @@ class UnifiedHead(nn.Module):
         return self.fc(self.dropout(slots))
 
 
+@recorded
 class SeparateHeads(nn.Module):
     """One linear layer for actions, read from slot 0, and one for scenes, read from slot 1.
 

@@ -7,7 +7,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from devias.models.architecture import recorded
 
+
+@recorded
 class MaskDecoder(nn.Module):
     """An MLP from a slot to one logit per patch of the time-averaged mask H̃.
 

@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.init import trunc_normal_
 
+from devias.models.architecture import recorded
+
 SoftmaxAxis = Literal["slots", "keys"]
 KeyNormalization = Literal["l2", "l1", "none"]
 
 
+@recorded
 class SlotAttention(nn.Module):
     """Refine K learnable slots with M rounds of attention over the tokens.
 
