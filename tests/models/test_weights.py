@@ -165,6 +165,15 @@ class TestPositions:
         resampled = interpolate_positions(source.pos_embed, (2, 2, 2), (2, 4, 4))
         torch.testing.assert_close(larger.pos_embed, resampled)
 
+    def test_stored_ones_go_before_what_a_release_would_have(self, tmp_path):
+        source = backbone(
+            patch_size=16, image_size=32
+        )  # the kernel of the releases, not their size
+        torch.nn.init.normal_(source.pos_embed)
+        model = backbone(patch_size=16, image_size=32)
+        load_backbone(model, save(tmp_path, source.state_dict()))
+        torch.testing.assert_close(model.pos_embed, source.pos_embed)
+
     def test_of_no_known_grid_are_left_out(self, tmp_path):
         state = backbone(image_size=(8, 12)).state_dict()
         model = backbone()
@@ -326,6 +335,12 @@ class TestWholeModel:
             load_weights(self.devias(), path)
         report = load_weights(self.devias(), path, strict=False)
         assert len([name for name in report.new if name.startswith("mask_decoder.")]) == 6
+
+    @pytest.mark.parametrize("name", ["norm.weight", "agg_block.latents"])
+    def test_missing_parameters_are_an_error(self, tmp_path, name):
+        state = {k: v for k, v in self.released().items() if k != name}
+        with pytest.raises(WeightsError, match=r"weights.pth .*(lacks backbone.norm.weight|slots)"):
+            load_weights(self.devias(), save(tmp_path, state))
 
     def test_two_token_with_separate_heads(self, tmp_path):
         shapes = vit_shapes(**VIT) | norm("norm", DIM)

@@ -271,7 +271,7 @@ def _trained_on(state: State, file: WeightFile) -> tuple[int | None, tuple[int, 
         height, width = (size, size) if isinstance(size, int) else size
         return backbone["num_frames"] // backbone["tubelet_size"], (height // patch, width // patch)
     kernel = tuple(state["backbone.patch_embed.proj.weight"].shape[2:])
-    if len(kernel) != 3:
+    if len(kernel) != 3 or "backbone.pos_embed" in state:  # stored positions tell themselves
         return None, None
     frames = file.settings.get("num_frames")
     pixels = file.settings.get("image_size", file.settings.get("input_size"))

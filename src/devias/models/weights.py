@@ -139,6 +139,9 @@ def load_weights(
     report = load_backbone(model.backbone, weights, strict)
     report.loaded = [f"backbone.{name}" for name in report.loaded]
     report.new = [f"backbone.{name}" for name in report.new]
+    missing = [name for name in report.new if name != "backbone.pos_embed"]
+    if strict and missing:
+        raise WeightsError(f"{weights.source} ({weights.format}) lacks {some(missing)}")
 
     parts = {name: part for name, part in model.named_children() if name != "backbone"}
     for part_name, part in parts.items():
