@@ -54,4 +54,6 @@ def cross_entropy_of_known(logits: Tensor, target: Tensor) -> Tensor:
 
 def pool_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:
     """Average masks `[B, C, H, W]` over each cell of an h×w grid → `[B, C·h·w]`."""
-    return F.adaptive_avg_pool2d(masks.float(), size).flatten(1)
+    if masks.shape[-2:] != size:
+        masks = F.adaptive_avg_pool2d(masks.float(), size)
+    return masks.float().flatten(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,10 +20,10 @@ class SlotDiversity(LossTerm):
 
     def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
         """Use the slots alone; their roles and the batch do not matter."""
-        slots = prediction.slots.float()
-        clips, num_slots, _ = slots.shape
+        direction = F.normalize(prediction.slots.float(), dim=-1)
+        num_slots = direction.shape[1]
         if num_slots == 1:
-            return slots.new_zeros(())
-        cosine = F.cosine_similarity(slots[:, :, None], slots[:, None], dim=-1)
-        itself = torch.eye(num_slots, dtype=torch.bool, device=slots.device)
-        return cosine.masked_fill(itself, 0).sum() / (clips * num_slots * (num_slots - 1))
+            return direction.new_zeros(())
+        # |Σ nᵢ|² = K + Σ nᵢ·nⱼ over i ≠ j for unit vectors, so no K×K products are needed.
+        cosines = direction.sum(1).square().sum(-1) - num_slots
+        return cosines.mean() / (num_slots * (num_slots - 1))
