@@ -55,7 +55,8 @@ class PseudoLabeller(nn.Module):
         """Return a new batch with normalised float32 video; raise `TypeError` unless `uint8`."""
         if batch.video.dtype != torch.uint8:
             raise TypeError(f"the labeller takes uint8 clips, not {batch.video.dtype}")
-        self.to(batch.video.device)
+        if self.normalise.mean.device != batch.video.device:
+            self.to(batch.video.device)
         batch = replace(batch, video=batch.video.float().div_(255))
         if self.training or self.masks_in_eval:
             batch = self._with_masks(batch)
