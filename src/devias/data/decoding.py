@@ -223,7 +223,7 @@ class VideoReader:
             yield from self._decode(packet)
 
     def _packets(self, seek_to: int | None = None) -> Iterator[Packet]:
-        """Packets to the end of the file or to where it is damaged, then an empty one."""
+        """Packets to the end of the file, or to where it cannot be read further."""
         self._at_start = False
         try:
             if seek_to is not None:
@@ -231,7 +231,6 @@ class VideoReader:
             yield from self._container.demux(self._stream)
         except av.FFmpegError as error:
             self._problem = error
-            yield Packet()
 
     def _decode(self, packet: Packet) -> list[VideoFrame]:
         try:
