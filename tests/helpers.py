@@ -1,0 +1,62 @@
+"""Composing configurations and running the programs in tests."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, open_dict
+
+from devias.config import config_dir, register_resolvers
+from devias.train import settle
+
+
+def compose_run(*overrides: str) -> DictConfig:
+    """The configuration `python -m devias.train …` would compose."""
+    register_resolvers()
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        config = compose("train", overrides=list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    with open_dict(config):
+        del config["hydra"]
+    settle(config)
+    return config
+
+
+TINY_SYNTHETIC = (
+    "experiment=synthetic",
+    "logger=csv",
+    "+data.settings.clips={train:16,val_seen:5,val_unseen:3,test_seen:5,test_unseen:7,scene_only:3}",
+    "global_batch=4",
+    "data.num_workers=0",
+    "trainer.max_epochs=2",
+    "trainer.log_every_n_steps=2",
+    "trainer.enable_progress_bar=false",
+    "backbone.embed_dim=24",
+    "backbone.depth=2",
+    "backbone.num_heads=2",
+    "backbone.weights=null",
+)
+
+
+def tiny_run(folder: Path, *overrides: str) -> DictConfig:
+    """A synthetic run of seconds: its data lie in `folder/data`, its results in `folder/run`."""
+    return compose_run(
+        *TINY_SYNTHETIC,
+        f"paths.datasets={folder / 'data'}",
+        f"paths.run_dir={folder / 'run'}",
+        *overrides,
+    )
+
+
+def write_frames(path: Path, frames: list[np.ndarray]) -> Path:
+    """An h264 video at 10 frames a second of uint8 `[H, W, 3]` frames."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10, options={"crf": "4"})
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "yuv444p"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        container.mux(stream.encode())
+    return path
