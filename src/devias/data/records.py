@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,3 +30,18 @@ class VideoRecord:
     """The segment in seconds; `None` means the whole video."""
     source: str = ""
     """`file:line` of the annotation, for messages."""
+
+
+def numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Line numbers from 1 and stripped lines of a text file, empty ones left out; CRLF is fine."""
+    with path.open(encoding="utf-8") as file:
+        for line, text in enumerate(file, start=1):
+            if stripped := text.strip():
+                yield line, stripped
+
+
+def class_number(path: Path, line: int, text: str) -> int:
+    """The non-negative integer `text`; an `AnnotationError` names the row where it is none."""
+    if not (text.isascii() and text.isdigit()):
+        raise AnnotationError(path, line, f"{text!r} is not a class number")
+    return int(text)
