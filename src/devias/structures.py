@@ -7,7 +7,9 @@ N_A action classes, N_S scene classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,11 +59,12 @@ class ClipBatch:
         """The same batch in page-locked memory; the data loader calls this."""
         return self._map(lambda tensor: tensor.pin_memory())
 
-    def _map(self, function) -> ClipBatch:  # noqa: ANN001
+    def _map(self, function: Callable[[Tensor], Tensor]) -> ClipBatch:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(
-            self, **{name: function(v) for name, v in values.items() if isinstance(v, Tensor)}
-        )
+        changed: dict[str, Any] = {
+            name: function(value) for name, value in values.items() if isinstance(value, Tensor)
+        }
+        return replace(self, **changed)
 
 
 @dataclass
@@ -86,6 +89,9 @@ class SlotPrediction:
     mask_logits: Tensor | None = None
     """`[B, K, h·w]` the mask decoder's output before its sigmoid, for every slot; `None` where
     the model has no decoder."""
+    silhouette_logits: Tensor | None = None
+    """`[B, T, H', W']` where the actor is in every frame, at a resolution of the model's own;
+    `None` unless the model is being pretrained to tell it."""
 
     @property
     def action_logits(self) -> Tensor:

@@ -11,6 +11,7 @@ from devias.models.backbone import VideoViT
 from devias.models.devias import check_widths
 from devias.models.heads import SeparateHeads, UnifiedHead
 from devias.models.mask_decoder import MaskDecoder
+from devias.models.silhouette_decoder import SilhouetteDecoder
 from devias.structures import SlotPrediction
 
 
@@ -28,6 +29,7 @@ class TokenViT(nn.Module):
         pooling: `"tokens"` takes the extra tokens; `"mean"` averages the patches and then applies
             a layer norm, as VideoMAE's fine-tuning does.
         mask_decoder: for mask prediction without slot attention.
+        silhouette_decoder: for pretraining the backbone to segment the actor.
 
     Raises:
         ValueError: the parts do not fit together.
@@ -39,9 +41,12 @@ class TokenViT(nn.Module):
         head: UnifiedHead | SeparateHeads,
         pooling: Literal["tokens", "mean"] = "tokens",
         mask_decoder: MaskDecoder | None = None,
+        silhouette_decoder: SilhouetteDecoder | None = None,
     ) -> None:
         super().__init__()
-        check_widths(backbone, head=head, mask_decoder=mask_decoder)
+        check_widths(
+            backbone, head=head, mask_decoder=mask_decoder, silhouette_decoder=silhouette_decoder
+        )
         if pooling not in ("tokens", "mean"):
             raise ValueError(f"pooling must be 'tokens' or 'mean', got {pooling!r}")
         has_norm = not isinstance(backbone.norm, nn.Identity)
@@ -57,6 +62,7 @@ class TokenViT(nn.Module):
         )
         self.head = head
         self.mask_decoder = mask_decoder
+        self.silhouette_decoder = silhouette_decoder
         self.pooling = pooling
 
     def forward(self, video: Tensor) -> SlotPrediction:
@@ -74,7 +80,13 @@ class TokenViT(nn.Module):
             num_actions=self.head.num_actions,
             grid=self.backbone.grid,
             mask_logits=None if self.mask_decoder is None else self.mask_decoder(slots),
+            silhouette_logits=self._silhouettes(x),
         )
+
+    def _silhouettes(self, x: Tensor) -> Tensor | None:
+        if self.silhouette_decoder is None:
+            return None
+        return self.silhouette_decoder(x[:, self.backbone.num_tokens :], self.backbone.grid)
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay must leave alone (timm's protocol)."""

@@ -1,0 +1,23 @@
+"""Actor segmentation: a dense task for pretraining."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from devias.losses.base import LossTerm, pool_masks
+from devias.structures import ClipBatch, Roles, SlotPrediction
+
+
+class Silhouettes(LossTerm):
+    """Binary cross-entropy of the decoded silhouettes with the true ones, pooled to their size."""
+
+    def __init__(self, weight: float = 1.0, name: str = "silhouettes") -> None:
+        super().__init__(weight, name)
+
+    def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
+        """Raise `ValueError` when the model does not decode silhouettes or the data has none."""
+        logits = self.require(prediction.silhouette_logits, "a model with a silhouette decoder")
+        truth = self.require(batch.true_masks, "data with true masks")
+        target = pool_masks(truth, (logits.shape[2], logits.shape[3]))
+        return F.binary_cross_entropy_with_logits(logits.flatten(1).float(), target)
