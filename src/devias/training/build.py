@@ -1,0 +1,95 @@
+"""From the composed configuration to the objects of a run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning as L
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from devias.config import check_keys
+from devias.data.datamodule import VideoDataModule
+from devias.losses.base import LossTerm
+from devias.training.callbacks import StoreConfig
+from devias.training.module import ActionSceneModule
+from devias.training.optim import split_global_batch
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """Everything a run works with."""
+
+    config: DictConfig
+    datamodule: VideoDataModule
+    module: ActionSceneModule
+    trainer: L.Trainer
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        return Path(self.config.paths.run_dir)
+
+
+def build_run(config: DictConfig) -> Run:
+    """Instantiate trainer, data and model of a composed configuration.
+
+    The random state is set before anything draws from it, so that initial weights depend on
+    `seed` alone. Per-device batch and accumulation follow from `global_batch` and the number of
+    devices.
+
+    Raises:
+        ValueError: unknown keys; a global batch the devices cannot share.
+    """
+    check_keys(config)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    trainer = build_trainer(config)
+    per_device, accumulation = split_global_batch(
+        config.global_batch, trainer.world_size, config.max_batch_per_device
+    )
+    trainer.accumulate_grad_batches = accumulation
+    datamodule: VideoDataModule = instantiate(config.data, batch_size=per_device, seed=config.seed)
+    module = build_module(config, datamodule)
+    settings = module.optimizer_settings
+    log.info(
+        "global batch %d = %d devices × %d clips × %d accumulated; lr %.2e",
+        config.global_batch,
+        trainer.world_size,
+        per_device,
+        accumulation,
+        settings.scaled(settings.base_lr, config.global_batch),
+    )
+    return Run(config, datamodule, module, trainer)
+
+
+def build_trainer(config: DictConfig) -> L.Trainer:
+    """The Trainer with its loggers and callbacks; the configuration goes into checkpoints."""
+    callbacks = [instantiate(callback) for callback in config.callbacks.values()]
+    stored = OmegaConf.to_yaml(config)
+    loggers = [instantiate(logger) for logger in config.logger.values()]
+    return instantiate(config.trainer, callbacks=[*callbacks, StoreConfig(stored)], logger=loggers)
+
+
+def build_module(config: DictConfig, datamodule: VideoDataModule) -> ActionSceneModule:
+    """The LightningModule with model, loss terms and matching."""
+    losses: dict[str, LossTerm] = {
+        name: instantiate(term, name=name) for name, term in config.loss.items() if term
+    }
+    return ActionSceneModule(
+        model=instantiate(config.model),
+        losses=losses,
+        matcher=instantiate(config.matcher),
+        optimizer=instantiate(config.optim),
+        global_batch=config.global_batch,
+        val_splits=datamodule.val_splits,
+        test_splits=datamodule.test_splits,
+        home_actions=datamodule.home_actions,
+        unseen_splits=datamodule.unseen_splits,
+        action_space=config.compat.action_space,
+        scene_topk=config.evaluation.scene_topk,
+        compile=config.compile,
+    )

@@ -1,0 +1,100 @@
+"""What happens around training: repeatable randomness, a stop on non-finite losses, the config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import numpy as np
+from torch import Tensor
+
+from devias.models.architecture import describe
+from devias.training.module import ActionSceneModule
+
+
+class SeedEveryEpoch(L.Callback):
+    """Restart the random state at every training epoch from `(seed, epoch, rank)`.
+
+    Checkpoints hold no random state; with this a run resumed at an epoch draws the same dropout
+    and background permutations as one that was never interrupted.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Seed all generators of this process, those of its device included."""
+        entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
+        L.seed_everything(int(np.random.SeedSequence(entropy).generate_state(1)[0]), verbose=False)
+
+
+class NonFiniteLossError(RuntimeError):
+    """A loss term became NaN or infinite."""
+
+
+class StopOnNonFiniteLoss(L.Callback):
+    """Stop with an error that names the terms, before a checkpoint could be overwritten.
+
+    The check stays on the device; it is read every `every_n_steps` steps and before validation,
+    so that training does not wait for the device in between.
+    """
+
+    def __init__(self, every_n_steps: int = 50) -> None:
+        self.every_n_steps = every_n_steps
+        self._bad: Tensor | None = None
+        self._last_good = 0
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Remember which terms were not finite."""
+        bad = ~outputs["terms"].isfinite()
+        self._bad = bad if self._bad is None else self._bad | bad
+        if (batch_idx + 1) % self.every_n_steps == 0:
+            self._check(trainer, pl_module)
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Checkpoints are written after validation."""
+        self._check(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Where there is no validation, checkpoints are written after the epoch."""
+        self._check(trainer, pl_module)
+
+    def _check(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        if self._bad is None or not isinstance(pl_module, ActionSceneModule):
+            return
+        bad = self._bad.tolist()
+        if any(bad):
+            names = [name for name, is_bad in zip(pl_module.losses, bad, strict=True) if is_bad]
+            raise NonFiniteLossError(
+                f"loss term {', '.join(names)} became NaN or infinite between steps "
+                f"{self._last_good} and {trainer.global_step}; the checkpoints before it are kept. "
+                "A lower optim.base_lr, a longer optim.warmup_epochs or "
+                "trainer.gradient_clip_val=1 usually helps."
+            )
+        self._last_good = trainer.global_step
+
+
+class StoreConfig(L.Callback):
+    """Make every checkpoint describe itself: the composed configuration and the architecture.
+
+    YAML text and plain values keep checkpoints loadable with `torch.load(weights_only=True)`.
+    """
+
+    key = "devias_config"
+
+    def __init__(self, yaml: str) -> None:
+        self.yaml = yaml
+
+    def on_save_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Add both."""
+        checkpoint[self.key] = self.yaml
+        checkpoint["architecture"] = describe(pl_module.model)  # type: ignore[arg-type]
