@@ -1,0 +1,57 @@
+"""Where the configuration lies and what it may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+
+def config_dir() -> str:
+    """The Hydra configs: inside the installed package, or `conf/` of the repository."""
+    package = Path(__file__).parent
+    installed = package / "conf"
+    return str(installed if installed.is_dir() else package.parents[1] / "conf")
+
+
+def mask_size(image_size: int, patch_size: int) -> int:
+    """Patches of a frame, h·w: the length of a decoded mask."""
+    return (image_size // patch_size) ** 2
+
+
+def register_resolvers() -> None:
+    """Make `${mask_size:image,patch}` known; harmless to call twice."""
+    OmegaConf.register_new_resolver("mask_size", mask_size, replace=True)
+
+
+def check_keys(config: DictConfig) -> None:
+    """Refuse keys that no part of the program reads, such as a misspelt one in an experiment.
+
+    Hydra refuses them on the command line, constructors refuse theirs; what is left are the top
+    level and the groups of plain values.
+
+    Raises:
+        ValueError: names the key and the known ones.
+    """
+    folder = Path(config_dir())
+    train = OmegaConf.load(folder / "train.yaml")
+    groups = {
+        str(group).removeprefix("optional "): str(choice)
+        for entry in train.defaults
+        if isinstance(entry, DictConfig)
+        for group, choice in entry.items()
+    }
+    _refuse_unknown(config, [*(key for key in train if key != "defaults"), *groups], "")
+    for group in ("compat", "evaluation", "paths"):
+        known = OmegaConf.load(folder / group / f"{groups[group]}.yaml")
+        _refuse_unknown(config[group], known, f"{group}.")
+
+
+def _refuse_unknown(config: DictConfig, known: Iterable, prefix: str) -> None:
+    known = [str(key) for key in known]
+    for key in map(str, config):
+        if key not in known:
+            raise ValueError(
+                f"unknown configuration key '{prefix}{key}'; known are {', '.join(known)}"
+            )

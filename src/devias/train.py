@@ -1,0 +1,63 @@
+"""Train and test one model: `python -m devias.train experiment=synthetic model=devias seed=0`.
+
+Leaves in `paths.run_dir`: `config.yaml`, `checkpoints/`, `metrics/` (CSV), `figures/` and
+`result.json`. An interrupted run continues with the same `paths.run_dir` and `ckpt_path=last`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from devias.config import config_dir, register_resolvers
+
+register_resolvers()
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path=config_dir(), config_name="train")
+def main(config: DictConfig) -> None:
+    """Settle what Hydra knows and the run needs, then run."""
+    settle(config)
+    train(config)
+
+
+def settle(config: DictConfig) -> None:
+    """Fix the values that follow from this call, so that the stored configuration is complete."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        config.paths.run_dir = HydraConfig.get().runtime.output_dir
+    config.paths.run_dir = str(Path(config.paths.run_dir).absolute())
+    config.names = OmegaConf.to_container(config.names, resolve=True)
+
+
+def train(config: DictConfig) -> dict[str, float]:
+    """Fit, test the selected weights and write the result → metrics as fractions."""
+    # Imported here so that `--help` and `--cfg job` answer at once.
+    from devias.evaluate import evaluate
+    from devias.training.build import build_run
+    from devias.training.checkpoints import final_checkpoint, resume_from
+
+    resume = resume_from(config)
+    run = build_run(config)
+    run.folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(config, run.folder / "config.yaml")
+
+    seconds = {}
+    if config.train:
+        start = time.monotonic()
+        run.trainer.fit(run.module, datamodule=run.datamodule, ckpt_path=resume, weights_only=True)
+        seconds["fit"] = time.monotonic() - start
+    if not config.test:
+        return {}
+    checkpoint = final_checkpoint(run) if config.train else resume
+    return evaluate(run, checkpoint, seconds).metrics
+
+
+if __name__ == "__main__":
+    main()

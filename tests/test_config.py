@@ -1,0 +1,103 @@
+"""Every shipped configuration composes, and misspelt keys are refused wherever they stand."""
+
+from pathlib import Path
+
+import pytest
+from hydra.errors import ConfigCompositionException, InstantiationException
+from hydra.utils import instantiate
+from omegaconf import OmegaConf, open_dict
+
+from devias.config import check_keys, config_dir
+from devias.training.build import build_module
+from helpers import compose_run
+
+CONF = Path(config_dir())
+OPTIONS = sorted(
+    (path.parent.name, path.stem)
+    for path in CONF.glob("*/*.yaml")
+    if path.parent.name not in ("experiment", "hydra")
+)
+EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+# What is fetched by the user is not there in tests.
+WITHOUT_DOWNLOADS = ("backbone.weights=null", "scene_teacher=none")
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids="=".join)
+def test_every_option_composes_with_known_keys(option):
+    config = compose_run("=".join(option))
+    OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    check_keys(config)
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_every_experiment_builds_its_model_and_data(experiment):
+    config = compose_run(f"experiment={experiment}", *WITHOUT_DOWNLOADS)
+    check_keys(config)
+    datamodule = instantiate(config.data, batch_size=2, seed=1)
+    module = build_module(config, datamodule)
+    head = module.model.head
+    assert (head.num_actions, head.num_scenes) == (datamodule.num_actions, datamodule.num_scenes)
+    assert set(module.losses) == set(config.loss)
+
+
+@pytest.mark.parametrize("model", [stem for group, stem in OPTIONS if group == "model"])
+def test_every_model_trains_in_the_synthetic_experiment(model):
+    config = compose_run("experiment=synthetic", f"model={model}", "backbone.weights=null")
+    module = build_module(config, instantiate(config.data, batch_size=2, seed=1))
+    assert sum(parameter.numel() for parameter in module.model.parameters()) > 10_000
+
+
+def test_a_choice_on_the_command_line_beats_the_experiment():
+    config = compose_run("experiment=synthetic", "model=two_token")
+    assert config.model._target_.endswith("TokenViT")
+    assert set(config.loss) == {"action_recognition", "scene_recognition"}
+    assert config.debias is None
+    assert config.names == {"experiment": "synthetic", "model": "two_token", "data": "synthetic"}
+
+
+def test_one_word_drops_a_loss_term():
+    config = compose_run("~loss.attention_guidance", "loss.mask_prediction.weight=0.5")
+    assert "attention_guidance" not in config.loss
+    assert config.loss.mask_prediction.weight == 0.5
+
+
+def test_compat_switches_all_points_together():
+    config = compose_run("compat=official")
+    assert config.matcher.cost == "probability"
+    assert config.model.slot_attention.key_normalization == "l1"
+    assert config.loss.scene_recognition.target == "distribution"
+    assert config.loss.mask_prediction.double_sigmoid is True
+
+
+def test_the_paper_settings_of_ucf101():
+    config = compose_run("experiment=ucf101")
+    assert (config.global_batch, config.trainer.max_epochs) == (96, 100)
+    assert config.model.slot_attention.iterations == 4
+    assert (config.pseudo.beta, config.debias.prob_aug) == (0.3, 0.4)
+    assert (config.model.head.dropout, config.backbone.drop_path_rate) == (0.5, 0.2)
+    assert (config.optim.base_lr, config.optim.min_lr, config.optim.layer_decay) == (
+        5e-4,
+        1e-5,
+        0.75,
+    )
+    assert config.evaluation == {"num_clips": 2, "num_crops": 3, "scene_topk": 5}
+
+
+def test_misspelt_keys_are_refused():
+    with pytest.raises(ConfigCompositionException, match=r"optim\.bse_lr"):
+        compose_run("optim.bse_lr=1")
+    config = compose_run()
+    with open_dict(config):
+        config.globl_batch = 3
+    with pytest.raises(ValueError, match="unknown configuration key 'globl_batch'"):
+        check_keys(config)
+    config = compose_run()
+    with open_dict(config.compat):
+        config.compat.matching_costs = "probability"
+    with pytest.raises(ValueError, match=r"unknown configuration key 'compat.matching_costs'"):
+        check_keys(config)
+    config = compose_run()
+    with open_dict(config.optim):
+        config.optim.bse_lr = 3
+    with pytest.raises(InstantiationException, match="bse_lr"):
+        instantiate(config.optim)
