@@ -1,0 +1,45 @@
+# Everything runs in a virtual environment of its own; `make help` lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO := runs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format wheel clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Create the virtual environment and install the package with its tools
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Train a two-token model and DEVIAS on the synthetic benchmark; table and figures
+	$(BIN)/python -m devias.train experiment=synthetic model=two_token paths.run_dir=$(DEMO)/two_token
+	$(BIN)/python -m devias.train experiment=synthetic model=devias paths.run_dir=$(DEMO)/devias
+	$(BIN)/python -m devias.report $(DEMO)
+
+test: $(READY) ## Run the tests (minutes)
+	$(BIN)/python -m pytest
+
+test-slow: $(READY) ## Run the tests that train or measure for minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+wheel: $(READY) ## Build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+clean: ## Remove the virtual environment and caches; runs and datasets stay
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
