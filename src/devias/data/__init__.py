@@ -1,0 +1,1 @@
+"""Video datasets: records, reading, sampling, transforms and their LightningDataModules."""
