@@ -1,0 +1,113 @@
+"""How well each mask extractor finds the actor, on data with true masks.
+
+    python -m devias.mask_quality
+    python -m devias.mask_quality fame fame:beta=0.3 motion_em --split test_unseen --clips 200
+
+An extractor is the name of a file in `conf/pseudo`, perhaps with other settings behind a colon.
+Without any, all are measured that can be loaded. Prints a table and writes it with a figure to
+the output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from torch.utils.data import DataLoader
+
+from devias.config import config_dir, register_resolvers
+from devias.data.dataset import Draw, EvalDataset, collate
+from devias.data.transforms import EvalTransform
+from devias.pseudo.labeller import MaskExtractor
+from devias.pseudo.quality import Quality, measure
+from devias.pseudo.true_masks import TrueMasks
+from devias.reporting.files import save_figure, write_text
+from devias.reporting.mask_comparison import mask_figure, mask_table
+from devias.structures import ClipBatch
+
+FIGURE_CLIPS = 12
+
+
+def main(arguments: Sequence[str] | None = None) -> dict[str, Quality]:
+    """Measure, print and write what the command line asks for."""
+    parser = argparse.ArgumentParser(description="Compare human-mask extractors with true masks.")
+    parser.add_argument("extractors", nargs="*", help="name[:key=value,…] from conf/pseudo")
+    parser.add_argument("--split", default="val_unseen", help="of the data set (%(default)s)")
+    parser.add_argument("--clips", type=int, default=160, help="how many of it (%(default)s)")
+    parser.add_argument("--experiment", default="synthetic", help="sets the data (%(default)s)")
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="KEY=VALUE", help="such as data.image_size=64"
+    )
+    parser.add_argument("--device", default="cpu", help="%(default)s, cuda, …")
+    parser.add_argument("--output", type=Path, default=Path("runs/mask_quality"), help="folder")
+    asked = parser.parse_args(arguments)
+    if asked.clips < 1:
+        parser.error("--clips must be at least 1")
+
+    settings = [f"experiment={asked.experiment}", "pseudo=none", "debias=none"]
+    config = compose_config(*settings, *asked.set)
+    batches = [b.to(asked.device) for b in true_batches(config, asked.split, asked.clips)]
+    names = asked.extractors or sorted(
+        path.stem for path in Path(config_dir(), "pseudo").glob("*.yaml")
+    )
+    qualities = {}
+    for name in names:
+        try:
+            extractor = load_extractor(name, asked.experiment)
+        except Exception as error:
+            if asked.extractors:
+                raise
+            print(f"{name} is left out, it does not load: {error}")
+            continue
+        if isinstance(extractor, torch.nn.Module):
+            extractor.to(asked.device)
+        if extractor is not None:
+            qualities[name] = measure(extractor, batches)
+    table = mask_table(qualities)
+    print(table)
+    write_text(asked.output / "table.md", table)
+    figure = mask_figure(batches[0], qualities, FIGURE_CLIPS)
+    save_figure(figure, asked.output / "masks.png")
+    return qualities
+
+
+def compose_config(*overrides: str) -> DictConfig:
+    """The training configuration with overrides."""
+    register_resolvers()
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        return compose("train", list(overrides), return_hydra_config=True)
+
+
+def load_extractor(name: str, experiment: str) -> MaskExtractor | TrueMasks | None:
+    """Build `name[:key=value,…]` of `conf/pseudo`; `none` is `None`."""
+    name, _, changes = name.partition(":")
+    keys = [f"pseudo.{change}" for change in changes.split(",") if change]
+    config = compose_config(f"experiment={experiment}", f"pseudo={name}", *keys)
+    return None if config.pseudo is None else instantiate(config.pseudo)
+
+
+def true_batches(config: DictConfig, split: str, clips: int) -> list[ClipBatch]:
+    """The middle clip of up to `clips` videos, chosen at random, as the model sees them."""
+    datamodule = instantiate(config.data, batch_size=1)
+    datamodule.prepare_data()
+    records = datamodule.records(split)
+    # The same for every extractor and call; classes take turns in the list, so no fixed step.
+    order = torch.randperm(len(records), generator=torch.Generator().manual_seed(0))
+    dataset = EvalDataset(
+        [records[index] for index in order[:clips]],
+        EvalTransform(datamodule.image_size, num_crops=1),
+        datamodule.clip_length,
+        datamodule.stride,
+        load_masks=True,
+    )
+    draws = [Draw(index) for index in range(len(dataset))]
+    return list(DataLoader(dataset, batch_size=32, sampler=draws, collate_fn=collate))
+
+
+if __name__ == "__main__":
+    main()
