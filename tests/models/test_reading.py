@@ -133,11 +133,26 @@ def test_files_that_are_no_weights_are_named(tmp_path, kind, message):
         read(path)
 
 
-@pytest.mark.parametrize("name", ["x.pth", "weights/x.pth", "package:nothing.safetensors"])
-def test_missing_files_say_where_to_fetch(tmp_path, monkeypatch, name):
+@pytest.mark.parametrize("name", ["x.pth", "weights/x.pth"])
+def test_missing_files_say_what_to_fetch_from_where_and_where_to_put_it(
+    tmp_path, monkeypatch, name
+):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FileNotFoundError, match="does not exist; VideoMAE weights are linked from"):
+    with pytest.raises(FileNotFoundError) as caught:
         read(name)
+    message = str(caught.value)
+    assert message.startswith(f"{tmp_path / name} does not exist. VideoMAE weights are linked from")
+    assert message.endswith(
+        "download the file to this place, or name in the configuration where you have it"
+    )
+
+
+def test_weights_that_do_not_ship_with_the_package():
+    with pytest.raises(FileNotFoundError, match=r"package:no\.safetensors does not ship .* there"):
+        read("package:no.safetensors")
+
+
+def test_folders_without_weights(tmp_path):
     (tmp_path / "folder").mkdir()
     with pytest.raises(FileNotFoundError, match=r"holds neither model.safetensors nor"):
         read(tmp_path / "folder")

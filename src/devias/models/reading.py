@@ -85,9 +85,15 @@ def locate(source: str | Path) -> Path:
         suffixes = {".pth", ".pt", ".ckpt", ".bin", ".safetensors"}
         if looks_like_id and not path.exists() and path.suffix not in suffixes:
             return _fetch(name)
-    if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist; {WHERE_TO_FETCH}")
-    return path
+    if path.exists():
+        return path
+    if name.startswith(PACKAGE):
+        shipped = sorted(file.name for file in path.parent.glob("*.*"))
+        raise FileNotFoundError(f"{name} does not ship with the package; there are {shipped}")
+    raise FileNotFoundError(
+        f"{path.absolute()} does not exist. {WHERE_TO_FETCH}; download the file to this place, or "
+        "name in the configuration where you have it"
+    )
 
 
 def read_folder(folder: Path) -> WeightFile:
