@@ -12,6 +12,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ import hydra
 from omegaconf import DictConfig, OmegaConf
 
 from devias.config import config_dir, register_resolvers
+from devias.messages import plain_errors
 
 if TYPE_CHECKING:
     from devias.reporting.results import RunResult
@@ -30,19 +32,26 @@ register_resolvers()
 @hydra.main(version_base="1.3", config_path=config_dir(), config_name="evaluate")
 def main(config: DictConfig) -> None:
     """Rebuild the run the checkpoint came from and test it."""
+    with plain_errors():
+        evaluate_checkpoint(Path(config.checkpoint), list(config.overrides), config.output_dir)
+
+
+def evaluate_checkpoint(
+    checkpoint: Path, overrides: list[str], output_dir: Path | str | None = None
+) -> RunResult:
+    """Rebuild the run a checkpoint came from and test it; see the module's text."""
     from devias.training.build import build_run
     from devias.training.checkpoints import stored_config
 
-    checkpoint = Path(config.checkpoint)
-    stored = stored_config(checkpoint, list(config.overrides))
-    output = config.output_dir or checkpoint.parent.parent / "evaluation"
-    stored.paths.run_dir = str(Path(output).absolute())
+    config = stored_config(checkpoint, overrides)
+    output = output_dir or checkpoint.parent.parent / "evaluation"
+    config.paths.run_dir = str(Path(output).absolute())
     # The checkpoint holds all weights; those the run started from need not be there any more.
-    stored.backbone.weights = stored.weights = None
-    run = build_run(stored)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(stored, run.folder / "config.yaml")
-    evaluate(run, checkpoint)
+    config.backbone.weights = config.weights = None
+    with closing(build_run(config)) as run:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, run.folder / "config.yaml")
+        return evaluate(run, checkpoint)
 
 
 def evaluate(

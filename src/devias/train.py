@@ -6,8 +6,8 @@ Leaves in `paths.run_dir`: `config.yaml`, `checkpoints/`, `metrics/` (CSV), `fig
 
 from __future__ import annotations
 
-import logging
 import time
+from contextlib import closing
 from pathlib import Path
 
 import hydra
@@ -16,16 +16,17 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from devias.config import config_dir, register_resolvers
+from devias.messages import plain_errors
 
 register_resolvers()
-log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=config_dir(), config_name="train")
 def main(config: DictConfig) -> None:
     """Settle what Hydra knows and the run needs, then run."""
     settle(config)
-    train(config)
+    with plain_errors():
+        train(config)
 
 
 def settle(config: DictConfig) -> None:
@@ -44,19 +45,22 @@ def train(config: DictConfig) -> dict[str, float]:
     from devias.training.checkpoints import final_checkpoint, resume_from
 
     resume = resume_from(config)
-    run = build_run(config)
-    run.folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, run.folder / "config.yaml")
+    with closing(build_run(config)) as run:
+        if run.trainer.is_global_zero:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, run.folder / "config.yaml")
 
-    seconds = {}
-    if config.train:
-        start = time.monotonic()
-        run.trainer.fit(run.module, datamodule=run.datamodule, ckpt_path=resume, weights_only=True)
-        seconds["fit"] = time.monotonic() - start
-    if not config.test:
-        return {}
-    checkpoint = final_checkpoint(run) if config.train else resume
-    return evaluate(run, checkpoint, seconds).metrics
+        seconds = {}
+        if config.train:
+            start = time.monotonic()
+            run.trainer.fit(
+                run.module, datamodule=run.datamodule, ckpt_path=resume, weights_only=True
+            )
+            seconds["fit"] = time.monotonic() - start
+        if not config.test:
+            return {}
+        checkpoint = final_checkpoint(run) if config.train else resume
+        return evaluate(run, checkpoint, seconds).metrics
 
 
 if __name__ == "__main__":

@@ -5,15 +5,21 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
-from hydra.utils import instantiate
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from devias.config import check_keys
 from devias.data.datamodule import VideoDataModule
 from devias.losses.base import LossTerm
+from devias.messages import quiet_lightning
+from devias.models.reading import WeightsError
+from devias.models.weights import load_weights
 from devias.training.callbacks import StoreConfig
+from devias.training.checkpoint_io import AtomicCheckpointIO
 from devias.training.module import ActionSceneModule
 from devias.training.optim import split_global_batch
 
@@ -34,6 +40,12 @@ class Run:
         """The run directory."""
         return Path(self.config.paths.run_dir)
 
+    def close(self) -> None:
+        """Let loggers that upload finish, so that the next run of this process starts its own."""
+        for logger in self.trainer.loggers:
+            if hasattr(logger, "close"):
+                logger.close()
+
 
 def build_run(config: DictConfig) -> Run:
     """Instantiate trainer, data and model of a composed configuration.
@@ -44,8 +56,10 @@ def build_run(config: DictConfig) -> Run:
 
     Raises:
         ValueError: unknown keys; a global batch the devices cannot share.
+        FileNotFoundError, WeightsError: weights the configuration names are missing or unfit.
     """
     check_keys(config)
+    quiet_lightning()
     L.seed_everything(config.seed, workers=True, verbose=False)
     trainer = build_trainer(config)
     per_device, accumulation = split_global_batch(
@@ -71,16 +85,29 @@ def build_trainer(config: DictConfig) -> L.Trainer:
     callbacks = [instantiate(callback) for callback in config.callbacks.values()]
     stored = OmegaConf.to_yaml(config)
     loggers = [instantiate(logger) for logger in config.logger.values()]
-    return instantiate(config.trainer, callbacks=[*callbacks, StoreConfig(stored)], logger=loggers)
+    return instantiate(
+        config.trainer,
+        callbacks=[*callbacks, StoreConfig(stored)],
+        logger=loggers,
+        plugins=[AtomicCheckpointIO()],
+    )
 
 
 def build_module(config: DictConfig, datamodule: VideoDataModule) -> ActionSceneModule:
-    """The LightningModule with model, loss terms and matching."""
+    """The LightningModule with model, loss terms and matching.
+
+    `weights` fill the whole model; only for training may they lack a part, such as the head.
+    """
+    if config.weights:  # the backbone is among them
+        config = OmegaConf.merge(config, {"backbone": {"weights": None}})  # type: ignore[assignment]
     losses: dict[str, LossTerm] = {
         name: instantiate(term, name=name) for name, term in config.loss.items() if term
     }
+    model = instantiate(config.model)
+    if config.weights:
+        log.info("%s", load_weights(model, config.weights, strict=not config.train))
     return ActionSceneModule(
-        model=instantiate(config.model),
+        model=model,
         losses=losses,
         matcher=instantiate(config.matcher),
         optimizer=instantiate(config.optim),
@@ -93,3 +120,13 @@ def build_module(config: DictConfig, datamodule: VideoDataModule) -> ActionScene
         scene_topk=config.evaluation.scene_topk,
         compile=config.compile,
     )
+
+
+def instantiate(config: Any, **arguments: Any) -> Any:
+    """Hydra's `instantiate`; what is said of missing or unfit weights is not wrapped by it."""
+    try:
+        return hydra_instantiate(config, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, FileNotFoundError | WeightsError):
+            raise error.__cause__ from None
+        raise

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import logging
+import sys
+import time
 from typing import Any
 
 import lightning as L
 import numpy as np
+from lightning.pytorch.loggers import WandbLogger
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from devias.models.architecture import describe
 from devias.training.module import ActionSceneModule
+
+log = logging.getLogger(__name__)
 
 
 class SeedEveryEpoch(L.Callback):
@@ -85,6 +92,7 @@ class StoreConfig(L.Callback):
     """Make every checkpoint describe itself: the composed configuration and the architecture.
 
     YAML text and plain values keep checkpoints loadable with `torch.load(weights_only=True)`.
+    W&B gets the configuration, too, to filter and compare runs by.
     """
 
     key = "devias_config"
@@ -92,9 +100,38 @@ class StoreConfig(L.Callback):
     def __init__(self, yaml: str) -> None:
         self.yaml = yaml
 
+    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Hand the configuration to W&B."""
+        config: Any = OmegaConf.to_container(OmegaConf.create(self.yaml), resolve=True)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                logger.log_hyperparams(config)
+
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add both."""
         checkpoint[self.key] = self.yaml
         checkpoint["architecture"] = describe(pl_module.model)  # type: ignore[arg-type]
+
+
+class LogEpochs(L.Callback):
+    """Log one line an epoch where there is no terminal to draw a progress bar on."""
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Say how far training is: the last step's loss and the validation's headline."""
+        if sys.stdout.isatty() or not trainer.is_global_zero:
+            return
+        wanted = ("loss/total", "val/harmonic_mean")
+        metrics = trainer.logged_metrics
+        log.info(
+            "epoch %d of %s: %s (%.1f s)",
+            trainer.current_epoch + 1,
+            trainer.max_epochs,
+            ", ".join(f"{name} {float(metrics[name]):.3f}" for name in wanted if name in metrics),
+            time.monotonic() - self._start,
+        )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import is_zipfile
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from devias.training.build import Run
 from devias.training.callbacks import StoreConfig
@@ -23,20 +23,18 @@ def resume_from(config: DictConfig) -> Path | None:
     """The checkpoint that `ckpt_path` means; `last` is the run directory's last one.
 
     Raises:
-        CheckpointError: there is no such file; or the run directory holds another run's
-            checkpoints, which a new run would overwrite.
+        CheckpointError: there is no such file, or it is not a run's checkpoint; or the run
+            directory holds another run's checkpoints, which training would overwrite.
     """
     last = Path(config.paths.run_dir) / "checkpoints" / "last.ckpt"
-    if config.ckpt_path is None:
-        if config.train and last.exists():
-            raise CheckpointError(
-                f"{last} belongs to an earlier run: continue it with ckpt_path=last, or choose "
-                "another paths.run_dir"
-            )
-        return None
-    path = last if config.ckpt_path == "last" else Path(config.ckpt_path)
-    if not path.exists():
-        raise CheckpointError(f"{path} does not exist (ckpt_path={config.ckpt_path})")
+    path = last if config.ckpt_path == "last" else config.ckpt_path and Path(config.ckpt_path)
+    if config.train and last.exists() and (path is None or path.parent.absolute() != last.parent):
+        raise CheckpointError(
+            f"{last} belongs to an earlier run: continue it with ckpt_path=last, or choose "
+            "another paths.run_dir"
+        )
+    if path is not None:
+        run_checkpoint(path)
     return path
 
 
@@ -64,9 +62,30 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, BadZipFile, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{path} is not a readable checkpoint: {error}") from error
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
+    except Exception as error:  # whatever damaged bytes provoke in the unpickler
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint: it is truncated, another kind of file, or holds "
+            f"Python objects, which loading would run ({type(error).__name__})"
+        ) from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a checkpoint")
+    return content
+
+
+def run_checkpoint(path: Path | str) -> dict[str, Any]:
+    """`load_checkpoint`, of a file that a run of this package wrote.
+
+    Raises:
+        CheckpointError: as `load_checkpoint`, or it holds no configuration.
+    """
+    content = load_checkpoint(path)
+    if StoreConfig.key not in content:
+        raise CheckpointError(
+            f"{path} holds no configuration: it is not a checkpoint of a run. To start a run from "
+            "the weights in it, name it in weights=…"
+        )
+    return content
 
 
 def stored_config(path: Path | str, overrides: list[str]) -> DictConfig:
@@ -74,17 +93,28 @@ def stored_config(path: Path | str, overrides: list[str]) -> DictConfig:
 
     Raises:
         CheckpointError: the checkpoint holds none.
-        ValueError: an override names a key the configuration lacks.
+        ValueError: an override is not `key=value`, or names a key the configuration lacks.
     """
-    content = load_checkpoint(path)
-    if StoreConfig.key not in content:
-        raise CheckpointError(f"{path} holds no configuration: it is not a checkpoint of a run")
-    config = OmegaConf.create(content[StoreConfig.key])
+    config = OmegaConf.create(run_checkpoint(path)[StoreConfig.key])
     assert isinstance(config, DictConfig)
     OmegaConf.set_struct(config, True)
     for override in overrides:
         try:
-            config.merge_with(OmegaConf.from_dotlist([override]))
-        except OmegaConfBaseException as error:
+            _apply(config, override)
+        except (OmegaConfBaseException, YAMLError, ValueError) as error:
             raise ValueError(f"override {override!r}: {error}") from error
     return config
+
+
+def _apply(config: DictConfig, override: str) -> None:
+    key, sign, _ = override.partition("=")
+    if not key or not sign:
+        raise ValueError("expected key=value")
+    old = OmegaConf.select(config, key, default=override, throw_on_resolution_failure=False)
+    if old is override:
+        raise ValueError(f"the configuration has no key {key}")
+    change = OmegaConf.from_dotlist([override])
+    new = OmegaConf.select(change, key, throw_on_resolution_failure=False)
+    if OmegaConf.is_config(old) and not (new is None or OmegaConf.is_config(new)):
+        raise ValueError(f"{key} holds settings, not a value: change them one by one")
+    config.merge_with(change)

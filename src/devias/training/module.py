@@ -157,7 +157,3 @@ class ActionSceneModule(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
-
-    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        """One schedule step per optimiser step."""
-        scheduler.step()
