@@ -21,7 +21,14 @@ State = dict[str, Tensor]
 Rules = list[tuple[str, str]]
 """Pairs of names, `#` for an index; they also match followed by `.weight` or `.bias`."""
 
-OURS = ("backbone.", "slot_attention.", "head.", "mask_decoder.", "fc_norm.")
+OURS = (
+    "backbone.",
+    "slot_attention.",
+    "head.",
+    "mask_decoder.",
+    "silhouette_decoder.",
+    "fc_norm.",
+)
 """How the parameter names of `DEVIAS` and `TokenViT` begin."""
 
 RELEASED_SLOT_HEADS = 4

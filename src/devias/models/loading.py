@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from devias.models.architecture import build
+from devias.models.backbone import VideoViT
 from devias.models.baselines import TokenViT
 from devias.models.devias import DEVIAS
 from devias.models.formats import RELEASED_SLOT_HEADS, Weights
 from devias.models.reading import WeightsError
-from devias.models.weights import load_weights, read_weights
+from devias.models.weights import load_backbone, load_weights, read_weights
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,39 @@ def load_model(
     return model.eval()
 
 
+def load_vit(
+    path: str | Path,
+    *,
+    image_size: int | Sequence[int] | None = None,
+    num_frames: int | None = None,
+    num_heads: int | None = None,
+) -> VideoViT:
+    """Build and load the backbone alone of what a weight file holds; arguments as `load_model`.
+
+    Raises:
+        FileNotFoundError: there is no such source.
+        WeightsError: it cannot be read, lacks parameters, or something must be told.
+    """
+    weights = read_weights(path)
+    sizes = {"image_size": image_size, "num_frames": num_frames, "num_heads": num_heads}
+    try:
+        description = _stored_backbone(weights) or _backbone(weights, sizes)
+    except WeightsError as error:
+        raise WeightsError(f"{path} ({weights.format}): {error}") from error
+    backbone = build(description)
+    assert isinstance(backbone, VideoViT)
+    if weights.architecture is None:
+        weights = replace(weights, patches=None)  # as in `load_model`
+    log.info("%s", load_backbone(backbone, weights))
+    return backbone.eval()
+
+
+def _stored_backbone(weights: Weights) -> Description | None:
+    """The description of the backbone in our own files, of a whole model or of it alone."""
+    stored = weights.architecture
+    return stored.get("backbone", stored) if stored else None
+
+
 def _architecture(
     weights: Weights, num_actions: int | None, num_scenes: int | None, sizes: Description
 ) -> Description:
@@ -84,7 +118,7 @@ def _architecture(
             if told not in (None, stored["head"][name]):
                 raise WeightsError(f"{name} is {stored['head'][name]}, not {told}")
         return stored
-    backbone = stored or _backbone(weights, sizes)
+    backbone = _stored_backbone(weights) or _backbone(weights, sizes)
     dim = backbone["embed_dim"]
     if not any(name.startswith("head.") for name in weights.state):
         return _fresh_devias(backbone, num_actions, num_scenes)

@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import nn
 
 from devias.models.architecture import describe
 from devias.models.backbone import sincos_positions
 from devias.models.baselines import TokenViT
 from devias.models.devias import DEVIAS
-from devias.models.formats import RELEASED, RELEASED_SLOT_HEADS, SEPARATE_HEADS, State, rename
+from devias.models.formats import (
+    RELEASED,
+    RELEASED_SLOT_HEADS,
+    SEPARATE_HEADS,
+    State,
+    rename,
+    some,
+)
 from devias.models.heads import SeparateHeads
-from devias.models.reading import ARCHITECTURE
+from devias.models.reading import ARCHITECTURE, WeightsError
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
@@ -25,12 +33,34 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
 
     The file appears at once, whole or not at all.
     """
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    metadata = {ARCHITECTURE: json.dumps(describe(model))}
+    # Not `save_file`, whose files only their owner may read.
+    _write_whole(path, lambda partial: partial.write_bytes(save(state, metadata)))
+
+
+def save_released(model: nn.Module, path: str | Path) -> None:
+    """Write a `DEVIAS` or `TokenViT` as a checkpoint that the released code loads; likewise whole.
+
+    Raises:
+        WeightsError: the released code could not compute what the model computes.
+    """
+    if not isinstance(model, DEVIAS | TokenViT):
+        raise WeightsError(f"the released layout is for whole models, not a {type(model).__name__}")
+    content = {"model": released_state(model)}
+    _write_whole(path, lambda partial: torch.save(content, partial))
+
+
+def _write_whole(path: str | Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a file beside `path`, then rename it."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    save_file(state, partial, metadata={ARCHITECTURE: json.dumps(describe(model))})
-    partial.replace(path)
+    try:
+        write(partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def released_state(model: DEVIAS | TokenViT) -> State:
@@ -40,13 +70,14 @@ def released_state(model: DEVIAS | TokenViT) -> State:
     alike and so changes nothing.
 
     Raises:
-        ValueError: the released code could not compute what the model computes.
+        WeightsError: the released code could not compute what the model computes.
     """
     _check_released(model)
     separate = isinstance(model.head, SeparateHeads)
     reverse = [(ours, theirs) for theirs, ours in (SEPARATE_HEADS if separate else RELEASED)]
     state, left = rename(model.state_dict(), reverse)
-    assert not left, left
+    if left:
+        raise WeightsError(f"the released code has no place for {some(left)}")
     del state["pos_embed"]
     if "tokens" in state:
         tokens = state.pop("tokens")
@@ -79,4 +110,4 @@ def _check_released(model: DEVIAS | TokenViT) -> None:
         if update.num_heads != RELEASED_SLOT_HEADS:
             wrong.append(f"slot attention has {update.num_heads} heads, not {RELEASED_SLOT_HEADS}")
     if wrong:
-        raise ValueError(f"the released code cannot compute this model: {'; '.join(wrong)}")
+        raise WeightsError(f"the released code cannot compute this model: {'; '.join(wrong)}")
