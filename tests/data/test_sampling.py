@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devias.data.sampling import segment_frames, train_indices, view_indices
+from devias.data.sampling import (
+    nearest_windows,
+    segment_frames,
+    train_indices,
+    view_indices,
+    window_indices,
+)
 
 counts = st.integers(1, 400)
 lengths = st.integers(1, 32)
@@ -99,6 +105,7 @@ def test_single_view_is_centred(num_frames, length, stride):
         (lambda: train_indices(9, 4, 1, 1.0), r"position must lie in \[0, 1\)"),
         (lambda: train_indices(9, 4, 1, float("nan")), r"position must lie in \[0, 1\)"),
         (lambda: view_indices(9, 4, 1, 0), "num_clips must be at least 1"),
+        (lambda: window_indices(9, 4, 1, 0.0), "hop is a share of the clip's span, above 0"),
     ],
 )
 def test_values_out_of_range_are_named(call, message):
@@ -127,3 +134,45 @@ def test_segment_is_what_a_search_by_hand_finds(times, start, end):
     else:
         with pytest.raises(ValueError, match=f"from {start} s to {end} s"):
             segment_frames(np.array(times, float), start, end)
+
+
+@given(counts, lengths, strides, st.floats(0.1, 3))
+def test_windows_cover_the_video_at_most_a_hop_apart(num_frames, length, stride, hop):
+    windows = window_indices(num_frames, length, stride, hop)
+    span = (length - 1) * stride + 1
+    last_start = max(num_frames - span, 0)
+    assert windows.shape[1] == length
+    assert windows[0, 0] == 0
+    assert windows[-1, -1] == num_frames - 1
+    gaps = np.diff(windows[:, 0])
+    assert (gaps <= max(int(hop * span), 1)).all()
+    # One window fewer would leave a wider gap.
+    assert len(windows) == 1 or last_start / max(int(hop * span), 1) > len(windows) - 2
+
+
+@given(counts, st.integers(1, 8), strides, st.floats(0.3, 2), st.integers(1, 2), st.data())
+def test_a_window_finds_itself(num_frames, tubelets, stride, hop, tubelet, data):
+    windows = window_indices(num_frames, tubelets * tubelet, stride, hop)[:, ::tubelet]
+    number = data.draw(st.integers(0, len(windows) - 1))
+    nearest, window, place = nearest_windows(windows[number], windows)
+    assert nearest == number
+    assert np.array_equal(windows[window, place], windows[number])
+    if num_frames >= tubelets * tubelet * stride:  # otherwise frames, and so tubelets, repeat
+        assert (window == number).all()
+        assert np.array_equal(place, np.arange(tubelets))
+
+
+@given(counts, st.integers(1, 8), strides, st.floats(0.3, 1), positions)
+def test_the_nearest_windows_are_what_a_search_by_hand_finds(
+    num_frames, length, stride, hop, position
+):
+    windows = window_indices(num_frames, length, stride, hop)
+    clip = train_indices(num_frames, length, stride, position)
+    nearest, window, place = nearest_windows(clip, windows)
+    starts = [abs(int(start) - int(clip[0])) for start in windows[:, 0]]
+    assert starts[nearest] == min(starts)
+    for time, w, p in zip(clip, window, place, strict=True):
+        distances = [abs(int(other) - int(time)) for row in windows for other in row]
+        assert abs(int(windows[w, p]) - int(time)) == min(distances)
+        # Windows overlap or touch, so some frame of one is at most half a stride away.
+        assert min(distances) <= math.ceil(stride / 2)

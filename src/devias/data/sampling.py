@@ -8,6 +8,8 @@ frame differences, from which the human masks are made, are empty there.)
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -41,6 +43,33 @@ def view_indices(num_frames: int, clip_length: int, stride: int, num_clips: int)
     else:
         starts = np.arange(num_clips) * last_start // (num_clips - 1)
     return _clips(starts, num_frames, clip_length, stride)
+
+
+def window_indices(num_frames: int, clip_length: int, stride: int, hop: float) -> Indices:
+    """The frames of clips that cover the whole video → `[W, clip_length]`.
+
+    They are evenly spaced from the first possible clip to the last, neighbours at most `hop` times
+    the span of a clip apart, so as few as that allows. Raises `ValueError` for values out of range.
+    """
+    if hop <= 0:
+        raise ValueError(f"hop is a share of the clip's span, above 0, not {hop}")
+    last_start = _last_start(num_frames, clip_length, stride)
+    gap = max(int(hop * _span(clip_length, stride)), 1)
+    return view_indices(num_frames, clip_length, stride, num_clips=1 + math.ceil(last_start / gap))
+
+
+def nearest_windows(clip: Indices, windows: Indices) -> tuple[int, Indices, Indices]:
+    """Where in `windows [W, P]` the times of a clip `[P]` are best met.
+
+    Returns:
+        The window that starts nearest to the clip's start; and for each time of the clip the
+        window `[P]` and the place in it `[P]` of the nearest time. Of equally near ones the one in
+        the window that starts nearer to the clip's start is taken.
+    """
+    order = np.abs(windows[:, 0] - clip[0]).argsort(kind="stable")
+    distance = np.abs(windows[order].reshape(-1) - clip[:, None])
+    window, place = np.divmod(distance.argmin(1), windows.shape[1])
+    return int(order[0]), order[window], place
 
 
 def segment_frames(

@@ -53,7 +53,8 @@ class TrainTransform:
     ) -> tuple[Tensor, Tensor | None]:
         """`frames` uint8 `[T, H, W, 3]` → uint8 `[3, T, size, size]`, a view with channels last.
 
-        `masks` bool `[T, H, W]` go through the same geometry → bool `[T, size, size]`.
+        `masks` bool `[P, H, W]`, any number of them, go through the same geometry → bool
+        `[P, size, size]`.
         """
         images = frames.permute(0, 3, 1, 2)
         if self.crop_first:
@@ -81,7 +82,7 @@ class TrainTransform:
         images = _resize(images, self.size, self.size, self.interpolation)
         if masks is not None:
             masks = masks[..., top : top + rows, left : left + columns]
-            masks = _resize_masks(masks, self.size, self.size)
+            masks = resize_masks(masks, self.size, self.size)
         if flip:
             images = images.flip(-1)
             masks = None if masks is None else masks.flip(-1)
@@ -105,18 +106,17 @@ class EvalTransform:
     def __call__(self, frames: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """`frames` uint8 `[V, T, H, W, 3]` → uint8 `[V·num_crops, 3, T, size, size]`, a view.
 
-        The crops of one clip are neighbours. `masks` bool `[V, T, H, W]` →
-        bool `[V·num_crops, T, size, size]`.
+        The crops of one clip are neighbours. `masks` bool `[V, P, H, W]` →
+        bool `[V·num_crops, P, size, size]`.
         """
-        num_clips, num_frames, height, width, _ = frames.shape
-        size = short_side_size(height, width, self.size)
         images = frames.flatten(0, 1).permute(0, 3, 1, 2)
-        images = _resize(images, *size, self.interpolation).permute(0, 2, 3, 1)
-        video = self._crops(images.unflatten(0, (num_clips, num_frames))).permute(0, 4, 1, 2, 3)
+        images = resize_short_side(images, self.size, self.interpolation)
+        images = images.permute(0, 2, 3, 1).unflatten(0, frames.shape[:2])
+        video = self._crops(images).permute(0, 4, 1, 2, 3)
         if masks is None:
             return video, None
-        planes = _resize_masks(masks.flatten(0, 1), *size).unsqueeze(-1)
-        return video, self._crops(planes.unflatten(0, (num_clips, num_frames))).squeeze(-1)
+        planes = resize_masks(masks.flatten(0, 1), *images.shape[2:4]).unsqueeze(-1)
+        return video, self._crops(planes.unflatten(0, masks.shape[:2])).squeeze(-1)
 
     def _crops(self, images: Tensor) -> Tensor:
         """`[V, T, H, W, C]` → `[V·num_crops, T, size, size, C]`."""
@@ -162,11 +162,19 @@ def short_side_size(height: int, width: int, size: int) -> tuple[int, int]:
     return max(size, size * height // width), size
 
 
-def _resize(images: Tensor, height: int, width: int, interpolation: InterpolationMode) -> Tensor:
-    return tvf.resize(images, [height, width], interpolation=interpolation, antialias=True)
+def resize_short_side(
+    images: Tensor, size: int, interpolation: InterpolationMode = InterpolationMode.BILINEAR
+) -> Tensor:
+    """Images `[…, C, H, W]` with a short side of `size` pixels, antialiased."""
+    height, width = images.shape[-2:]
+    return _resize(images, *short_side_size(height, width, size), interpolation)
 
 
-def _resize_masks(masks: Tensor, height: int, width: int) -> Tensor:
-    """Nearest, by pixel centres, as frames are resized."""
+def resize_masks(masks: Tensor, height: int, width: int) -> Tensor:
+    """Bool `[…, H, W]`, nearest by pixel centres, as frames are resized."""
     planes = masks.to(torch.uint8)
     return tvf.resize(planes, [height, width], InterpolationMode.NEAREST_EXACT).bool()
+
+
+def _resize(images: Tensor, height: int, width: int, interpolation: InterpolationMode) -> Tensor:
+    return tvf.resize(images, [height, width], interpolation=interpolation, antialias=True)
