@@ -22,7 +22,8 @@ UNKNOWN = -1
 class ClipBatch:
     """A batch of clips with everything known or derived about them.
 
-    The loader fills the fields without a default; pseudo labels are added on the device.
+    The loader fills the fields without a default, and those that the data or a cache holds; other
+    pseudo labels are added on the device.
     """
 
     video: Tensor
@@ -38,9 +39,10 @@ class ClipBatch:
     true_masks: Tensor | None = None
     """`[B·V, T, H, W]` bool, the actor's true silhouette where the data has it."""
     clip_mask: Tensor | None = None
-    """`[B·V, H, W]` floating point in [0, 1]: the pseudo-human mask of the whole clip, H̃."""
+    """`[B·V, H, W]` the pseudo-human mask of the whole clip, H̃; floating point in [0, 1], bool
+    from a loader that reads it from a cache."""
     frame_masks: Tensor | None = None
-    """`[B·V, T', H, W]` floating point in [0, 1]: one pseudo-human mask a tubelet, Ĥ."""
+    """`[B·V, T', H, W]` one pseudo-human mask a tubelet, Ĥ; likewise."""
     scene_logits: Tensor | None = None
     """`[B·V, N_S]` the frozen scene model's logits."""
 

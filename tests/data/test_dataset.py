@@ -69,9 +69,9 @@ def test_views_are_all_clips_and_crops_in_order(records):
 def test_masks_follow_the_chosen_frames(records):
     sample = eval_dataset(records, num_clips=2, load_masks=True)[Draw(0)]
     # Even frames are all foreground, odd ones background; the clips start at 0 and 5.
-    assert sample.masks[:3].all()
-    assert not sample.masks[3:].any()
-    assert eval_dataset(records)[Draw(0)].masks is None
+    assert sample.true_masks[:3].all()
+    assert not sample.true_masks[3:].any()
+    assert eval_dataset(records)[Draw(0)].true_masks is None
 
 
 def test_collate_keeps_views_together(records):

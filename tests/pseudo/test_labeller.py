@@ -72,6 +72,16 @@ def test_masks_that_the_batch_holds_are_kept():
     assert out.frame_masks is batch.frame_masks
 
 
+def test_cached_masks_become_numbers_and_make_up_for_a_clip_mask():
+    batch = make_batch()
+    batch.frame_masks = torch.rand(4, 2, 16, 16) > 0.5
+    out = PseudoLabeller().train()(batch)
+    assert torch.equal(out.frame_masks, batch.frame_masks.float())
+    assert torch.equal(out.clip_mask, batch.frame_masks.float().mean(1))
+    batch.clip_mask = torch.rand(4, 16, 16) > 0.5
+    assert torch.equal(PseudoLabeller().train()(batch).clip_mask, batch.clip_mask.float())
+
+
 def test_true_masks_come_from_the_data():
     batch = make_batch()
     out = PseudoLabeller(masks=TrueMasks()).train()(batch)

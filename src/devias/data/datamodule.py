@@ -11,10 +11,12 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
+from devias.data.clip_labels import ClipLabels, label_sources, open_labels
 from devias.data.dataset import EvalDataset, TrainDataset, VideoDataset, collate
 from devias.data.records import VideoRecord
 from devias.data.samplers import EvalSampler, TrainSampler
 from devias.data.transforms import EvalTransform, TrainTransform
+from devias.pseudo.cache import Settings
 from devias.pseudo.labeller import PseudoLabeller
 from devias.structures import UNKNOWN, ClipBatch
 
@@ -43,6 +45,8 @@ class VideoDataModule(L.LightningDataModule, ABC):
         num_clips, num_crops: temporal × spatial views of a test video. Validation uses one.
         preload: decode every video once into memory (small datasets).
         load_masks: hand on the actor's true silhouettes where the dataset has them.
+        pseudo_cache: folder of pseudo labels that `python -m devias.pseudo` made. Training takes
+            them from there instead of making them; so do the evaluation splits it holds.
         max_bad_share: training stops when more than this share of videos cannot be read.
         seed: of sample order, clip positions and augmentation.
     """
@@ -75,6 +79,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         num_crops: int = 3,
         preload: bool = False,
         load_masks: bool = True,
+        pseudo_cache: str | None = None,
         max_bad_share: float = 0.01,
         seed: int = 0,
     ) -> None:
@@ -86,6 +91,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.num_workers, self.preload, self.load_masks = num_workers, preload, load_masks
         self.num_clips, self.num_crops = num_clips, num_crops
+        self.pseudo_cache = Path(pseudo_cache) if pseudo_cache else None
         self.max_bad_share, self.seed = max_bad_share, seed
         self.train_transform = TrainTransform(
             image_size,
@@ -119,15 +125,50 @@ class VideoDataModule(L.LightningDataModule, ABC):
     def how_to_get(self) -> str:
         """What to download from where and where to put it; part of the error on missing data."""
 
+    def checked_records(self, split: str) -> list[VideoRecord]:
+        """The records of a split, with labels in range and videos where they should be.
+
+        Raises:
+            AnnotationError: a row cannot be understood.
+            MissingDataError: the annotation or the videos are not there.
+            ValueError: a label is out of range.
+        """
+        records = self.records(split)
+        for record in records:
+            for kind, label, count in (
+                ("action", record.action, self.num_actions),
+                ("scene", record.scene, self.num_scenes),
+            ):
+                if label != UNKNOWN and not 0 <= label < count:
+                    raise ValueError(
+                        f"{record.source}: {kind} label {label} is outside 0–{count - 1} "
+                        f"(data.num_{kind}s={count})"
+                    )
+        # A glance at up to 16 files tells a wrong folder from a few missing videos, without
+        # touching every file of a large dataset on a network disk.
+        some = records[:: max(1, len(records) // 16)]
+        if not any(record.path.exists() for record in some):
+            raise MissingDataError(
+                f"no video of the {split} split is at its place, e.g. {some[0].path} "
+                f"({some[0].source}).\n{self.how_to_get()}"
+            )
+        return records
+
+    def label_sources(self, records: Sequence[VideoRecord]) -> Settings:
+        """What pseudo labels of these videos depend on."""
+        return label_sources(records, self.labeller, self.clip_length, self.stride, self.image_size)
+
     def setup(self, stage: str) -> None:
         """Read annotations, check labels and the presence of videos, decode if `preload`."""
         if stage == "fit" and self._train is None:
+            records = self.checked_records(self.train_split)
             self._train = TrainDataset(
-                self._checked(self.train_split),
+                records,
                 self.train_transform,
                 self.clip_length,
                 self.stride,
                 self.load_masks,
+                self._cached_labels(self.train_split, records),
                 max_bad_share=self.max_bad_share,
             )
             self._preload(self._train, self.train_split)
@@ -166,39 +207,26 @@ class VideoDataModule(L.LightningDataModule, ABC):
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
-    def _checked(self, split: str) -> list[VideoRecord]:
-        """The records of a split, with labels in range and videos where they should be."""
-        records = self.records(split)
-        for record in records:
-            for kind, label, count in (
-                ("action", record.action, self.num_actions),
-                ("scene", record.scene, self.num_scenes),
-            ):
-                if label != UNKNOWN and not 0 <= label < count:
-                    raise ValueError(
-                        f"{record.source}: {kind} label {label} is outside 0–{count - 1} "
-                        f"(data.num_{kind}s={count})"
-                    )
-        # A glance at up to 16 files tells a wrong folder from a few missing videos, without
-        # touching every file of a large dataset on a network disk.
-        some = records[:: max(1, len(records) // 16)]
-        if not any(record.path.exists() for record in some):
-            raise MissingDataError(
-                f"no video of the {split} split is at its place, e.g. {some[0].path} "
-                f"({some[0].source}).\n{self.how_to_get()}"
-            )
-        return records
+    def _cached_labels(self, split: str, records: Sequence[VideoRecord]) -> ClipLabels | None:
+        """The pseudo labels the cache holds of a split; training must find its own there."""
+        if self.pseudo_cache is None:
+            return None
+        folder = self.pseudo_cache / split
+        if split != self.train_split and not folder.exists():
+            return None
+        return open_labels(folder, self.label_sources(records))
 
     def _add_eval(self, split: str, num_clips: int, num_crops: int) -> None:
         if split in self._eval:
             return
-        transform = EvalTransform(self.image_size, num_crops)
+        records = self.checked_records(split)
         self._eval[split] = EvalDataset(
-            self._checked(split),
-            transform,
+            records,
+            EvalTransform(self.image_size, num_crops),
             self.clip_length,
             self.stride,
             self.load_masks,
+            self._cached_labels(split, records),
             num_clips=num_clips,
         )
         if split in self.val_splits:  # read every epoch; a test split is read once

@@ -13,10 +13,12 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from devias.data.clip_labels import ClipLabels
 from devias.data.decoding import VideoError, VideoReader
 from devias.data.masks import read_masks
 from devias.data.records import VideoRecord
-from devias.data.sampling import segment_frames, train_indices, view_indices
+from devias.data.sampling import Indices, segment_frames, train_indices, view_indices
+from devias.data.transforms import resize_masks
 from devias.structures import ClipBatch
 
 log = logging.getLogger(__name__)
@@ -42,11 +44,29 @@ class VideoSample:
 
     video: Tensor
     """`[V, 3, T, H, W]` uint8."""
-    masks: Tensor | None
-    """`[V, T, H, W]` bool."""
     action: int
     scene: int
     index: int
+    true_masks: Tensor | None = None
+    """`[V, T, H, W]` bool."""
+    clip_mask: Tensor | None = None
+    """`[V, H, W]` bool."""
+    frame_masks: Tensor | None = None
+    """`[V, T', H, W]` bool."""
+    scene_logits: Tensor | None = None
+    """`[V, N_S]`."""
+
+
+@dataclass
+class VideoClips:
+    """Clips of one video as decoded, all of them of whole frames."""
+
+    frames: Tensor
+    """`[V, T, H, W, 3]` uint8."""
+    masks: Tensor | None
+    """`[V, P, H, W]` bool: T true masks where there are any, then what the cache holds."""
+    scene_logits: Tensor | None
+    """`[V, N_S]`, from the cache."""
 
 
 class TooManyBadVideos(RuntimeError):
@@ -58,6 +78,14 @@ class VideoDataset(Dataset[VideoSample]):
 
     With `preload`, `load()` decodes every video once into memory, which pays when the whole
     dataset fits there; otherwise every access decodes only the frames it needs.
+
+    Args:
+        records: of the videos.
+        transform: from frames and masks to clips.
+        clip_length: T.
+        stride: in frames of the video.
+        load_masks: hand on the true masks of records that have them.
+        labels: pseudo labels made beforehand.
     """
 
     def __init__(
@@ -67,6 +95,7 @@ class VideoDataset(Dataset[VideoSample]):
         clip_length: int,
         stride: int,
         load_masks: bool = False,
+        labels: ClipLabels | None = None,
     ) -> None:
         if not records:
             raise ValueError("a dataset needs at least one video")
@@ -75,7 +104,8 @@ class VideoDataset(Dataset[VideoSample]):
         self.clip_length = clip_length
         self.stride = stride
         self.load_masks = load_masks
-        self._memory: list[Tensor | VideoError] | None = None
+        self.labels = labels
+        self._memory: list[tuple[Tensor, range] | VideoError] | None = None
 
     def __len__(self) -> int:
         return len(self.records)
@@ -86,9 +116,10 @@ class VideoDataset(Dataset[VideoSample]):
     def preload(self, description: str, threads: int = 2) -> None:
         """Decode all videos into memory; a video that fails keeps its error for its access."""
 
-        def whole(record: VideoRecord) -> Tensor | VideoError:
+        def whole(record: VideoRecord) -> tuple[Tensor, range] | VideoError:
             try:
-                return self._decode(record, lambda num_frames: np.arange(num_frames))[0]
+                frames, _, segment = read_frames(record, np.arange)
+                return frames, segment
             except VideoError as error:
                 return error
 
@@ -96,40 +127,44 @@ class VideoDataset(Dataset[VideoSample]):
             frames = pool.map(whole, self.records)
             self._memory = list(track(frames, description, total=len(self.records)))
 
-    def _frames(
-        self, index: int, choose: Callable[[int], np.ndarray]
-    ) -> tuple[Tensor, Tensor | None]:
-        """Frames `[*choice, H, W, 3]` and masks `[*choice, H, W]` of the indices `choose` picks."""
+    def _clips(self, index: int, choose: Callable[[int], Indices]) -> VideoClips:
+        """The clips `[V, T]` that `choose` makes of a number of frames."""
         record = self.records[index]
         if self._memory is None:
-            frames, indices = self._decode(record, choose)
+            frames, chosen, segment = read_frames(record, choose)
         else:
-            whole = self._memory[index]
-            if isinstance(whole, VideoError):
-                raise whole
-            indices = choose(len(whole))
-            frames = whole[torch.from_numpy(indices)]
-        if not self.load_masks or record.masks is None:
-            return frames, None
-        masks = read_masks(record.masks)
-        if indices.max() >= len(masks):
-            raise VideoError(f"{record.masks}: {len(masks)} masks, fewer than the video has frames")
-        return frames, masks[torch.from_numpy(indices)]
+            memory = self._memory[index]
+            if isinstance(memory, VideoError):
+                raise memory
+            whole, segment = memory
+            chosen = choose(len(segment))
+            frames = whole[torch.from_numpy(chosen)]
+        masks, scene_logits = [], None
+        if self._has_true_masks(record):
+            masks.append(_true_masks(record, chosen + segment.start))
+        if self.labels is not None:
+            cached, scene_logits = self.labels(index, len(segment), chosen)
+            if cached is not None:
+                masks.append(resize_masks(cached, *frames.shape[2:4]))
+        return VideoClips(frames, torch.cat(masks, dim=1) if masks else None, scene_logits)
 
-    @staticmethod
-    def _decode(
-        record: VideoRecord, choose: Callable[[int], np.ndarray]
-    ) -> tuple[Tensor, np.ndarray]:
-        with VideoReader(record.path) as reader:
-            segment = range(reader.num_frames)
-            if record.start is not None or record.end is not None:
-                try:
-                    segment = segment_frames(reader.timestamps, record.start, record.end)
-                except ValueError as error:
-                    raise VideoError(f"{record.path}: {error}") from error
-            indices = choose(len(segment)) + segment.start
-            frames = reader.read(indices.reshape(-1))
-            return frames.reshape(*indices.shape, *frames.shape[1:]), indices
+    def _sample(
+        self, index: int, video: Tensor, masks: Tensor | None, scene_logits: Tensor | None
+    ) -> VideoSample:
+        """Transformed clips `[V, 3, T, H, W]`, masks `[V, P, H, W]` in the order of `_clips`."""
+        record = self.records[index]
+        sample = VideoSample(video, record.action, record.scene, index, scene_logits=scene_logits)
+        if masks is not None:
+            if self._has_true_masks(record):
+                sample.true_masks, masks = masks.tensor_split([self.clip_length], dim=1)
+            if self.labels is not None and self.labels.masks:
+                if self.labels.has_clip_mask:
+                    sample.clip_mask, masks = masks[:, 0], masks[:, 1:]
+                sample.frame_masks = masks
+        return sample
+
+    def _has_true_masks(self, record: VideoRecord) -> bool:
+        return self.load_masks and record.masks is not None
 
 
 class TrainDataset(VideoDataset):
@@ -160,19 +195,18 @@ class TrainDataset(VideoDataset):
         while True:
             position = float(torch.rand((), generator=generator))
             try:
-                frames, masks = self._frames(
+                clips = self._clips(
                     index,
-                    lambda n: train_indices(n, self.clip_length, self.stride, position),  # noqa: B023
+                    lambda n: train_indices(n, self.clip_length, self.stride, position)[None],  # noqa: B023
                 )
                 break
             except VideoError as error:
                 self._mark(index, error)
                 index = int(torch.randint(len(self), (), generator=generator))
-        video, masks = self.transform(frames, masks, generator)
-        record = self.records[index]
-        return VideoSample(
-            video[None], None if masks is None else masks[None], record.action, record.scene, index
-        )
+        masks = None if clips.masks is None else clips.masks[0]
+        video, masks = self.transform(clips.frames[0], masks, generator)
+        masks = None if masks is None else masks[None]
+        return self._sample(index, video[None], masks, clips.scene_logits)
 
     def _mark(self, index: int, error: VideoError) -> None:
         if not self._bad[index]:
@@ -199,26 +233,70 @@ class EvalDataset(VideoDataset):
 
     def __getitem__(self, draw: Draw) -> VideoSample:
         """All views of one video."""
-        record = self.records[draw.index]
         try:
-            frames, masks = self._frames(
+            clips = self._clips(
                 draw.index,
                 lambda n: view_indices(n, self.clip_length, self.stride, self.num_clips),
             )
         except VideoError as error:
-            raise VideoError(f"{error} (annotated at {record.source})") from error
-        video, masks = self.transform(frames, masks)
-        return VideoSample(video, masks, record.action, record.scene, draw.index)
+            source = self.records[draw.index].source
+            raise VideoError(f"{error} (annotated at {source})") from error
+        video, masks = self.transform(clips.frames, clips.masks)
+        logits = clips.scene_logits
+        if logits is not None:
+            logits = logits.repeat_interleave(len(video) // len(logits), dim=0)
+        return self._sample(draw.index, video, masks, logits)
+
+
+def read_frames(
+    record: VideoRecord, choose: Callable[[int], Indices]
+) -> tuple[Tensor, Indices, range]:
+    """Decode chosen frames of a record's segment, or of its whole video.
+
+    Returns:
+        The frames `[*choice, H, W, 3]`; what `choose` made of the number of frames; and the
+        segment, whose start counts as frame 0 of the choice.
+
+    Raises:
+        VideoError: the video cannot be read, or has no frame in the segment.
+    """
+    with VideoReader(record.path) as reader:
+        segment = range(reader.num_frames)
+        if record.start is not None or record.end is not None:
+            try:
+                segment = segment_frames(reader.timestamps, record.start, record.end)
+            except ValueError as error:
+                raise VideoError(f"{record.path}: {error}") from error
+        chosen = choose(len(segment))
+        frames = reader.read(chosen.reshape(-1) + segment.start)
+        return frames.unflatten(0, chosen.shape), chosen, segment
+
+
+def _true_masks(record: VideoRecord, indices: Indices) -> Tensor:
+    """`[V, T]` frame numbers → bool `[V, T, H, W]`."""
+    assert record.masks is not None
+    masks = read_masks(record.masks)
+    if indices.max() >= len(masks):
+        raise VideoError(f"{record.masks}: {len(masks)} masks, fewer than the video has frames")
+    return masks[torch.from_numpy(indices)]
 
 
 def collate(samples: Sequence[VideoSample]) -> ClipBatch:
     """Stack samples into a batch; the views of a video stay neighbours."""
-    masks = [sample.masks for sample in samples if sample.masks is not None]
+
+    def stack(name: str) -> Tensor | None:
+        """What every sample has, else `None`."""
+        tensors = [getattr(sample, name) for sample in samples]
+        return None if any(tensor is None for tensor in tensors) else torch.cat(tensors)
+
     return ClipBatch(
         video=torch.cat([sample.video for sample in samples]),
         action=torch.tensor([sample.action for sample in samples]),
         scene=torch.tensor([sample.scene for sample in samples]),
         index=torch.tensor([sample.index for sample in samples]),
         num_views=len(samples[0].video),
-        true_masks=torch.cat(masks) if len(masks) == len(samples) else None,
+        true_masks=stack("true_masks"),
+        clip_mask=stack("clip_mask"),
+        frame_masks=stack("frame_masks"),
+        scene_logits=stack("scene_logits"),
     )

@@ -22,8 +22,8 @@ class PseudoLabeller(nn.Module):
     """Turns the loader's `uint8` batch into the model's: masks, mixing, normalisation, scenes.
 
     Masks are made in training and, if `masks_in_eval`, in evaluation; clips are mixed in training
-    only. What the batch already holds (masks, scene logits) is kept instead of computed. The module
-    follows the batch to its device.
+    only. What the batch already holds (masks, scene logits) is kept instead of computed; a clip
+    mask it lacks is the mean of its frame masks. The module follows the batch to its device.
 
     Args:
         mean: normalisation of the model's input, one number a channel.
@@ -66,9 +66,12 @@ class PseudoLabeller(nn.Module):
         return replace(batch, video=self.normalise(batch.video))
 
     def _with_masks(self, batch: ClipBatch) -> ClipBatch:
-        if self.masks is None or batch.clip_mask is not None:
+        if batch.frame_masks is not None:
+            frame_masks = batch.frame_masks.float()
+            clip_mask = frame_masks.mean(1) if batch.clip_mask is None else batch.clip_mask.float()
+        elif self.masks is None:
             return batch
-        if isinstance(self.masks, TrueMasks):
+        elif isinstance(self.masks, TrueMasks):
             clip_mask, frame_masks = self.masks(batch.true_masks)
         else:
             clip_mask, frame_masks = self.masks(batch.video)
