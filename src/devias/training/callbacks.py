@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import OmegaConf
 from torch import Tensor
@@ -40,10 +41,11 @@ class NonFiniteLossError(RuntimeError):
 
 
 class StopOnNonFiniteLoss(L.Callback):
-    """Stop with an error that names the terms, before a checkpoint could be overwritten.
+    """Stop with an error that names the term, before a checkpoint could be overwritten.
 
-    The check stays on the device; it is read every `every_n_steps` steps and before validation,
-    so that training does not wait for the device in between.
+    One bad step makes all weights, and with them all terms of the next step, NaN; so the terms of
+    the first bad step are named. The check stays on the device; it is read every `every_n_steps`
+    steps and before validation, so that training does not wait for the device in between.
     """
 
     def __init__(self, every_n_steps: int = 50) -> None:
@@ -59,9 +61,9 @@ class StopOnNonFiniteLoss(L.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
-        """Remember which terms were not finite."""
+        """Remember which terms were not finite in the first step in which some were not."""
         bad = ~outputs["terms"].isfinite()
-        self._bad = bad if self._bad is None else self._bad | bad
+        self._bad = bad if self._bad is None else torch.where(self._bad.any(), self._bad, bad)
         if (batch_idx + 1) % self.every_n_steps == 0:
             self._check(trainer, pl_module)
 

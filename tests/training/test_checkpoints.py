@@ -1,0 +1,209 @@
+import os
+import pickle
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from devias.training.checkpoint_io import AtomicCheckpointIO
+from devias.training.checkpoints import (
+    CheckpointError,
+    final_checkpoint,
+    load_checkpoint,
+    resume_from,
+    run_checkpoint,
+    stored_config,
+)
+
+CONFIG = {
+    "seed": 3,
+    "weights": None,
+    "debias": {"prob_aug": 0.5},
+    "data": {"root": "${paths.datasets}/x", "num_clips": 2, "crop_scale": [0.5, 1.0]},
+    "paths": {"datasets": "d"},
+}
+
+
+def write(path, content=None):
+    """A checkpoint as a run leaves it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = content or {"state_dict": {"w": torch.arange(900.0)}}
+    torch.save(content | {"devias_config": OmegaConf.to_yaml(OmegaConf.create(CONFIG))}, path)
+    return path
+
+
+def settings(folder, ckpt_path=None, train=True):
+    return OmegaConf.create(
+        {"paths": {"run_dir": str(folder)}, "ckpt_path": ckpt_path, "train": train}
+    )
+
+
+def test_resume(tmp_path):
+    new, old = tmp_path / "new", tmp_path / "old"
+    last = write(old / "checkpoints" / "last.ckpt")
+    best = write(old / "checkpoints" / "best.ckpt")
+    assert resume_from(settings(new)) is None
+    assert resume_from(settings(old, "last")) == last
+    assert resume_from(settings(old, str(best))) == best
+    assert resume_from(settings(new, str(last))) == last
+    assert resume_from(settings(old, train=False)) is None
+    assert resume_from(settings(old, str(best), train=False)) == best
+
+
+def test_resume_from_nothing(tmp_path):
+    with pytest.raises(CheckpointError, match=r"checkpoints/last\.ckpt does not exist"):
+        resume_from(settings(tmp_path, "last"))
+    with pytest.raises(CheckpointError, match=r"nowhere/x\.ckpt does not exist"):
+        resume_from(settings(tmp_path, "nowhere/x.ckpt"))
+
+
+def test_the_checkpoints_of_another_run_are_not_overwritten(tmp_path):
+    occupied = write(tmp_path / "old" / "checkpoints" / "last.ckpt")
+    other = write(tmp_path / "other" / "checkpoints" / "last.ckpt")
+    for ckpt_path in (None, str(other)):
+        with pytest.raises(CheckpointError, match="continue it with ckpt_path=last") as caught:
+            resume_from(settings(tmp_path / "old", ckpt_path))
+        assert str(caught.value).startswith(f"{occupied} belongs to an earlier run")
+
+
+def test_resuming_from_a_relative_path(tmp_path, monkeypatch):
+    write(tmp_path / "old" / "checkpoints" / "last.ckpt")
+    monkeypatch.chdir(tmp_path)
+    path = resume_from(settings(tmp_path / "old", "old/checkpoints/last.ckpt"))
+    assert path.exists()
+
+
+def finished(final_weights, best="", last=""):
+    saver = SimpleNamespace(best_model_path=best, last_model_path=last)
+    return SimpleNamespace(
+        config=OmegaConf.create({"compat": {"final_weights": final_weights}}),
+        trainer=SimpleNamespace(checkpoint_callback=saver),
+    )
+
+
+def test_the_final_checkpoint():
+    assert final_checkpoint(finished("best", "a/best.ckpt", "a/last.ckpt")).name == "best.ckpt"
+    assert final_checkpoint(finished("last", "a/best.ckpt", "a/last.ckpt")).name == "last.ckpt"
+    with pytest.raises(CheckpointError, match="no best checkpoint"):
+        final_checkpoint(finished("best"))
+    run = finished("last")
+    run.trainer.checkpoint_callback = None
+    with pytest.raises(CheckpointError, match="no last checkpoint"):
+        final_checkpoint(run)
+
+
+class Code:
+    def __reduce__(self):
+        return (os.mkdir, ("ran",))
+
+
+def damaged(kind, path):
+    whole = write(path).read_bytes()
+    if kind == "pickle":
+        path.write_bytes(pickle.dumps({"state_dict": Code()}))
+    elif kind == "zipped pickle":
+        torch.save({"state_dict": Code()}, path)
+    else:
+        path.write_bytes(
+            {
+                "web page": b"<!DOCTYPE html><html><body>Not found</body></html>",
+                "git lfs": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 2\n",
+                "empty": b"",
+                "half": whole[: len(whole) // 2],
+                "end": whole[:-20],
+                "noise": bytes(range(256)) * 4,
+            }[kind]
+        )
+
+
+KINDS = ["pickle", "zipped pickle", "web page", "git lfs", "empty", "half", "end", "noise"]
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_no_checkpoint_is_refused_by_name_and_never_run(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "x.ckpt"
+    damaged(kind, path)
+    with pytest.raises(CheckpointError, match=r"x\.ckpt is not a readable checkpoint: .*truncated"):
+        load_checkpoint(path)
+    assert not (tmp_path / "ran").exists()
+    with pytest.raises(CheckpointError, match=r"x\.ckpt is not a readable"):
+        resume_from(settings(tmp_path / "run", str(path)))
+
+
+@given(cut=st.floats(0, 0.999))
+def test_every_truncation_is_noticed(tmp_path_factory, cut):
+    path = write(tmp_path_factory.mktemp("cut") / "x.ckpt")
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(cut * len(whole))])
+    with pytest.raises(CheckpointError, match=r"x\.ckpt"):
+        load_checkpoint(path)
+
+
+def test_what_is_readable_but_no_checkpoint_of_a_run(tmp_path):
+    torch.save(torch.ones(3), tmp_path / "x.ckpt")
+    with pytest.raises(CheckpointError, match=r"x\.ckpt holds a Tensor"):
+        load_checkpoint(tmp_path / "x.ckpt")
+    torch.save({"model": {"w": torch.ones(3)}}, tmp_path / "released.pth")
+    with pytest.raises(CheckpointError, match=r"released\.pth holds no configuration.*weights=…"):
+        run_checkpoint(tmp_path / "released.pth")
+    with pytest.raises(CheckpointError, match=r"nothing\.ckpt does not exist"):
+        load_checkpoint(tmp_path / "nothing.ckpt")
+
+
+def test_the_stored_configuration_with_overrides(tmp_path):
+    path = write(tmp_path / "x.ckpt")
+    assert stored_config(path, []) == CONFIG
+    changed = stored_config(
+        path,
+        [
+            "data.num_clips=5",
+            "paths.datasets=/data sets/a=b",
+            "data.crop_scale=[0.1, 1]",
+            "debias=null",
+            "weights=w.pth",
+        ],
+    )
+    assert changed.data == {"root": "/data sets/a=b/x", "num_clips": 5, "crop_scale": [0.1, 1]}
+    assert (changed.debias, changed.weights, changed.seed) == (None, "w.pth", 3)
+
+
+@pytest.mark.parametrize(
+    ("override", "why"),
+    [
+        ("data.num_clip=5", "no key data.num_clip"),
+        ("dta.num_clips=5", "no key dta.num_clips"),
+        ("globl=5", "no key globl"),
+        ("seed.x=5", "no key seed.x"),
+        ("+extra=5", r"no key \+extra"),
+        ("data.num_clips", "expected key=value"),
+        ("=5", "expected key=value"),
+        ("data=ucf101", "data holds settings, not a value"),
+        ("data.root=[", "while parsing"),
+    ],
+)
+def test_overrides_that_cannot_be(tmp_path, override, why):
+    path = write(tmp_path / "x.ckpt")
+    with pytest.raises(ValueError, match=why) as caught:
+        stored_config(path, ["seed=4", override])
+    assert f"override '{override}'" in str(caught.value)
+
+
+def test_a_checkpoint_is_replaced_at_once_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "new folder" / "x.ckpt"
+    AtomicCheckpointIO().save_checkpoint({"a": 1}, path)
+    before = path.read_bytes()
+
+    def interrupted(content, partial):
+        partial.write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        AtomicCheckpointIO().save_checkpoint({"a": 2}, path)
+    assert path.read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["x.ckpt"]
