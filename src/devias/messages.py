@@ -51,11 +51,13 @@ def plain_errors() -> Iterator[None]:
     from devias.data.masks import MaskError
     from devias.data.records import AnnotationError
     from devias.models.reading import WeightsError
+    from devias.pseudo.cache import CacheError
     from devias.training.callbacks import NonFiniteLossError
     from devias.training.checkpoints import CheckpointError
 
     to_mend = (
         AnnotationError,
+        CacheError,
         CheckpointError,
         FileExistsError,  # in the place of an output
         FileNotFoundError,  # missing data and weights

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from devias.data.clip_labels import ClipLabels
-from devias.data.decoding import VideoError, VideoReader
+from devias.data.decoding import VideoError
+from devias.data.frames import open_frames
 from devias.data.masks import read_masks
-from devias.data.records import VideoRecord
+from devias.data.records import PackedRecords, VideoRecord
 from devias.data.sampling import Indices, segment_frames, train_indices, view_indices
 from devias.data.transforms import resize_masks
 from devias.structures import ClipBatch
@@ -99,7 +100,7 @@ class VideoDataset(Dataset[VideoSample]):
     ) -> None:
         if not records:
             raise ValueError("a dataset needs at least one video")
-        self.records = records
+        self.records = PackedRecords(records)
         self.transform = transform
         self.clip_length = clip_length
         self.stride = stride
@@ -260,7 +261,7 @@ def read_frames(
     Raises:
         VideoError: the video cannot be read, or has no frame in the segment.
     """
-    with VideoReader(record.path) as reader:
+    with open_frames(record.path) as reader:
         segment = range(reader.num_frames)
         if record.start is not None or record.end is not None:
             try:

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from devias.data.datamodule import VideoDataModule
 from devias.data.dataset import TooManyBadVideos, read_frames
 from devias.data.decoding import VideoError
-from devias.data.records import VideoRecord
+from devias.data.records import PackedRecords, VideoRecord
 from devias.data.sampling import Indices, window_indices
 from devias.data.transforms import resize_short_side, short_side_size
 from devias.pseudo.cache import LabelCache, Settings, VideoLabels
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 class LabelSettings:
     """What is kept of the labels, and how."""
 
-    hop: float = 0.5
+    hop: float = 1.0
     """The largest distance of neighbouring windows, in spans of a clip."""
     mask_size: int = 112
     """Short side of the masks, in pixels; never more than that of the model's input."""
@@ -58,7 +58,7 @@ class WindowedVideos(Dataset[WindowedVideo | VideoError]):
     """
 
     def __init__(self, records: Sequence[VideoRecord], settings: Settings) -> None:
-        self.records = records
+        self.records = PackedRecords(records)
         self.settings = settings
 
     def __len__(self) -> int:

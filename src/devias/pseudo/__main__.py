@@ -17,6 +17,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElastic
 from omegaconf import DictConfig
 
 from devias.config import config_dir, register_resolvers
+from devias.messages import plain_errors
 
 register_resolvers()
 
@@ -24,7 +25,8 @@ register_resolvers()
 @hydra.main(version_base="1.3", config_path=config_dir(), config_name="pseudo_labels")
 def main(config: DictConfig) -> None:
     """Make the labels."""
-    label(config)
+    with plain_errors():
+        label(config)
 
 
 def label(config: DictConfig) -> None:
