@@ -4,7 +4,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devias.data.places365 import read_categories
 from devias.data.records import AnnotationError
 from devias.data.ucf101 import read_class_index, read_released_list, read_split_list
 
@@ -70,13 +69,6 @@ def test_released_list_keeps_paths_with_spaces(tmp_path_factory, label, name):
     path = write(folder, f"A/{name}.avi {label}\n")
     (record,) = read_released_list(path, VIDEOS)
     assert (record.path, record.action) == (VIDEOS / "A" / f"{name}.avi", label)
-
-
-def test_places365_categories(tmp_path):
-    path = write(tmp_path, "/a/airfield 0\r\n/b/bar 1\r\n")
-    assert read_categories(path) == ["airfield", "bar"]
-    with pytest.raises(AnnotationError, match=r"line 1: expected '/<letter>/<name> 0'"):
-        read_categories(write(tmp_path, "/a/airfield 1\n"))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,109 @@
-"""Places365: the scene classes of the pseudo labels."""
+"""Places365: the scene classes of the pseudo labels, and the images a scene model learns from."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
-from devias.data.records import AnnotationError, class_number, numbered_lines
+from devias.data.datamodule import MissingDataError, VideoDataModule
+from devias.data.records import AnnotationError, VideoRecord, class_number, numbered_lines
+from devias.structures import ClipBatch
+
+
+class Places365(VideoDataModule):
+    """1.8 million training and 36,500 validation images of 365 scenes, as still clips.
+
+    Expected below `root`, as the official archives unpack::
+
+        data_256/a/airfield/00000001.jpg …      places365_train_standard.txt
+        val_256/Places365_val_00000001.jpg …    places365_val.txt
+        categories_places365.txt
+
+    An image is read, augmented and sent to the device once, and repeated there. Validation and
+    test read the validation list; the labels of the test images are not public.
+
+    Args:
+        clip_length: T, how often an image is repeated.
+        train_images, val_images: other folders than the above.
+        train_list, val_list: other lists; see `read_image_list`.
+        categories: another file of class names.
+    """
+
+    val_splits = ("val_seen",)
+    test_splits = ("seen",)
+
+    def __init__(
+        self,
+        root: str,
+        clip_length: int = 16,
+        train_images: str | None = None,
+        val_images: str | None = None,
+        train_list: str | None = None,
+        val_list: str | None = None,
+        categories: str | None = None,
+        **settings: object,
+    ) -> None:
+        super().__init__(root, clip_length=1, stride=1, num_clips=1, **settings)  # type: ignore[arg-type]
+        self.num_repeats = clip_length
+        self.train_images = Path(train_images or self.root / "data_256")
+        self.val_images = Path(val_images or self.root / "val_256")
+        self.train_list = Path(train_list or self.root / "places365_train_standard.txt")
+        self.val_list = Path(val_list or self.root / "places365_val.txt")
+        self.categories = Path(categories or self.root / "categories_places365.txt")
+
+    @property
+    def action_names(self) -> list[str]:
+        """None: images show no action."""
+        return []
+
+    @property
+    def scene_names(self) -> list[str]:
+        """`airfield`, `airplane_cabin`, …"""
+        return read_categories(self._present(self.categories))
+
+    def records(self, split: str) -> list[VideoRecord]:
+        """The images of `train`, or of the validation list as `val_seen` and `seen`."""
+        if split == self.train_split:
+            return read_image_list(self._present(self.train_list), self.train_images)
+        return read_image_list(self._present(self.val_list), self.val_images)
+
+    def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
+        """Repeat the images on the device, then as for every dataset."""
+        video = batch.video.expand(-1, -1, self.num_repeats, -1, -1)
+        return super().on_after_batch_transfer(replace(batch, video=video), dataloader_idx)
+
+    def how_to_get(self) -> str:
+        """Where images and lists are to be had."""
+        return (
+            "Places365-Standard is at http://places2.csail.mit.edu/download.html: unpack the small "
+            f"images so that {self.train_images}/a/airfield/00000001.jpg and "
+            f"{self.val_images}/Places365_val_00000001.jpg exist, and the file list so that "
+            f"{self.train_list} exists; or point data.root, data.train_images, data.train_list, … "
+            "to them."
+        )
+
+    def _present(self, path: Path) -> Path:
+        if not path.exists():
+            raise MissingDataError(f"{path} does not exist.\n{self.how_to_get()}")
+        return path
+
+
+def read_image_list(path: Path, images: Path) -> list[VideoRecord]:
+    """Read `/a/airfield/00000001.jpg 0` or `Places365_val_00028627.jpg,165`, labels from 0.
+
+    Args:
+        path: of the list.
+        images: the folder its paths are relative to, also those that begin with a slash.
+    """
+    records = []
+    for line, text in numbered_lines(path):
+        row = re.fullmatch(r"/?(.+?)(?:\s*,\s*|\s+)([^\s,]+)", text)
+        if row is None:
+            raise AnnotationError(path, line, f"expected '<image> <label>', got {text!r}")
+        label = class_number(path, line, row[2])
+        records.append(VideoRecord(images / row[1], scene=label, source=f"{path}:{line}"))
+    return records
 
 
 def read_categories(path: Path) -> list[str]:
