@@ -1,11 +1,17 @@
 """The frozen scene model: what it sees, what it returns, and that it stays frozen."""
 
 import pytest
+import timm
 import torch
+from hydra.utils import instantiate
 from torch import nn
 
-from devias.pseudo.scene_teacher import SceneTeacher
-from devias.structures import SlotPrediction
+from devias.losses import SceneRecognition
+from devias.models.reading import WeightsError
+from devias.pseudo import PseudoLabeller
+from devias.pseudo.scene_teacher import SceneTeacher, image_classifier
+from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
+from helpers import compose_run
 
 
 class VideoModel(nn.Module):
@@ -68,3 +74,57 @@ def test_the_wrong_kind_of_model_is_named():
     model.forward = lambda images: {"logits": images}
     with pytest.raises(TypeError, match="returns logits, not dict"):
         SceneTeacher(model, per_frame=True)(torch.rand(1, 3, 2, 2, 2))
+
+
+@pytest.fixture
+def released(tmp_path):
+    """A classifier of five scenes, saved as the Places365 networks were."""
+    network = timm.create_model("test_resnet", num_classes=5)
+    path = tmp_path / "places.pth.tar"
+    state = {f"module.{name}": value for name, value in network.state_dict().items()}
+    torch.save({"epoch": 3, "arch": "test_resnet", "state_dict": state}, path)
+    return network.eval(), path
+
+
+@pytest.mark.parametrize("target", ["label", "distribution"])
+def test_any_timm_classifier_labels_clips(released, target):
+    network, path = released
+    config = compose_run(
+        "scene_teacher=timm",
+        "scene_teacher.model.name=test_resnet",
+        "scene_teacher.model.num_classes=5",
+        f"scene_teacher.model.weights={path}",
+    )
+    video = torch.randint(0, 256, (2, 3, 4, 32, 32), dtype=torch.uint8)
+    unknown = torch.full((2,), UNKNOWN)
+    batch = ClipBatch(video, action=unknown, scene=unknown, index=torch.arange(2))
+    labelled = PseudoLabeller(scene_teacher=instantiate(config.scene_teacher))(batch)
+
+    mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
+    std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
+    with torch.no_grad():
+        frames = [(video[:, :, t] / 255 - mean) / std for t in range(4)]
+        probability = torch.stack([network(frame).softmax(-1) for frame in frames]).mean(0)
+    torch.testing.assert_close(labelled.scene_logits.exp(), probability, atol=1e-5, rtol=1e-4)
+    assert torch.equal(labelled.scene, probability.argmax(-1))
+
+    logits = torch.zeros(2, 1, 3 + 5, requires_grad=True)
+    prediction = SlotPrediction(logits, logits, num_actions=3, grid=(1, 1, 1))
+    slot = torch.zeros(2, dtype=torch.long)
+    SceneRecognition(target)(prediction, Roles(slot, slot), labelled).backward()
+    # A step down the gradient raises the scene that the classifier sees most of.
+    assert torch.equal((-logits.grad[:, 0, 3:]).argmax(-1), labelled.scene)
+
+
+def test_classifiers_that_do_not_fit_are_refused(released, tmp_path):
+    _, path = released
+    with pytest.raises(
+        WeightsError, match=r"places\.pth\.tar does not fit test_resnet of 7 classes"
+    ):
+        image_classifier("test_resnet", 7, path)
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        image_classifier("test_resnet", 5, tmp_path / "nowhere.pth")
+    harmful = tmp_path / "harmful.pth"
+    torch.save(nn.Linear(2, 2), harmful)
+    with pytest.raises(WeightsError, match="would run code"):
+        image_classifier("test_resnet", 5, harmful)

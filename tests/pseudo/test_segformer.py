@@ -5,8 +5,10 @@ import sys
 import pytest
 import torch
 import torch.nn.functional as F
+from hydra.utils import instantiate
 
 from devias.pseudo.segformer import SegFormerMasks
+from helpers import compose_run
 from sync_guard import no_host_sync
 
 transformers = pytest.importorskip("transformers")
@@ -47,6 +49,19 @@ def test_masks_equal_a_frame_by_frame_computation(folder):
             assert 0 < expected.float().mean() < 1
             assert (frame_masks[clip, tubelet] != expected).float().mean() < 1e-3
     torch.testing.assert_close(clip_mask, (frame_masks[:, 0] + frame_masks[:, 1]) / 2)
+
+
+def test_the_configuration_takes_any_segmentation_model(folder):
+    config = compose_run("pseudo=segformer")
+    assert "cityscapes" in config.pseudo.model
+    assert config.pseudo.class_ids == [11]  # person
+    config = compose_run(
+        "pseudo=segformer", f"pseudo.model={folder}", "pseudo.class_ids=[1,3]", "data=ucf101"
+    )
+    video = torch.rand(1, 3, 4, 32, 48)
+    clip_mask, frame_masks = instantiate(config.pseudo)(video)
+    assert torch.equal(clip_mask, SegFormerMasks(folder, (1, 3))(video)[0])
+    assert frame_masks.shape == (1, 2, 32, 48)
 
 
 def test_the_classes_divide_the_picture(folder):

@@ -3,7 +3,7 @@
 from devias.pseudo.fame import FAME
 from devias.pseudo.labeller import PseudoLabeller
 from devias.pseudo.mixing import BackgroundMixing
-from devias.pseudo.scene_teacher import SceneTeacher
+from devias.pseudo.scene_teacher import SceneTeacher, image_classifier
 from devias.pseudo.segformer import SegFormerMasks
 from devias.pseudo.true_masks import TrueMasks
 
@@ -14,4 +14,5 @@ __all__ = [
     "SceneTeacher",
     "SegFormerMasks",
     "TrueMasks",
+    "image_classifier",
 ]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
+import timm
 import torch
 from torch import Tensor, nn
 
 from devias.models.matching import SlotMatcher
+from devias.models.reading import WeightsError, read
 from devias.pseudo.frozen import Frozen
 from devias.pseudo.normalise import IMAGENET_MEAN, IMAGENET_STD
 from devias.structures import Roles, SlotPrediction
@@ -63,3 +66,30 @@ class SceneTeacher(Frozen):
             )
         log_probability = logits.float().log_softmax(-1).unflatten(0, (clips, frames))
         return log_probability.logsumexp(1) - math.log(frames)
+
+
+def image_classifier(name: str, num_classes: int, weights: str | Path | None = None) -> nn.Module:
+    """An image classifier of timm, for a `SceneTeacher` with `per_frame`.
+
+    Args:
+        name: timm's name of the model.
+        num_classes: N_S.
+        weights: file of a state dict, read without running code; `None` fetches timm's own
+            weights, whose classes must then be the scenes.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        WeightsError: it is unreadable, or not of this model.
+    """
+    model = timm.create_model(name, pretrained=weights is None, num_classes=num_classes)
+    if weights is None:
+        return model
+    # Data-parallel training, in which the released Places365 networks were saved, adds `module.`.
+    state = {key.removeprefix("module."): value for key, value in read(weights).tensors.items()}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"{weights} does not fit {name} of {num_classes} classes: {error}"
+        ) from error
+    return model
