@@ -7,12 +7,15 @@ import torch
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
+# One thread keeps tiny tensors fast, and sums in the same order wherever the tests run. Set here,
+# so that fixtures of modules have it, too.
+torch.set_num_threads(1)
+
 
 @pytest.fixture(autouse=True)
 def _repeatable():
-    """Give every test the same random state; one thread keeps tiny tensors fast."""
+    """Give every test the same random state."""
     torch.manual_seed(0)
-    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,13 @@
 import os
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
 from devias.training.checkpoint_io import AtomicCheckpointIO
@@ -76,23 +78,26 @@ def test_resuming_from_a_relative_path(tmp_path, monkeypatch):
     assert path.exists()
 
 
-def finished(final_weights, best="", last=""):
-    saver = SimpleNamespace(best_model_path=best, last_model_path=last)
+def finished(final_weights, *savers):
     return SimpleNamespace(
         config=OmegaConf.create({"compat": {"final_weights": final_weights}}),
-        trainer=SimpleNamespace(checkpoint_callback=saver),
+        trainer=SimpleNamespace(checkpoint_callbacks=savers),
     )
 
 
+def saver(path, monitor=None):
+    saver = ModelCheckpoint(monitor=monitor)
+    saver.best_model_path = path
+    return saver
+
+
 def test_the_final_checkpoint():
-    assert final_checkpoint(finished("best", "a/best.ckpt", "a/last.ckpt")).name == "best.ckpt"
-    assert final_checkpoint(finished("last", "a/best.ckpt", "a/last.ckpt")).name == "last.ckpt"
-    with pytest.raises(CheckpointError, match="no best checkpoint"):
-        final_checkpoint(finished("best"))
-    run = finished("last")
-    run.trainer.checkpoint_callback = None
-    with pytest.raises(CheckpointError, match="no last checkpoint"):
-        final_checkpoint(run)
+    savers = saver("a/last.ckpt"), saver("a/best.ckpt", "val/harmonic_mean")
+    for kind in ("best", "last"):
+        assert final_checkpoint(finished(kind, *savers)) == Path(f"a/{kind}.ckpt")
+    for kind, left in (("best", savers[0]), ("last", savers[1])):
+        with pytest.raises(CheckpointError, match=f"no {kind} checkpoint"):
+            final_checkpoint(finished(kind, left, saver("", "val/harmonic_mean")))
 
 
 class Code:

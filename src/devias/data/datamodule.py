@@ -99,6 +99,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             horizontal_flip=horizontal_flip,
             rand_augment=rand_augment,
         )
+        self._epoch = 0
         self._train: TrainDataset | None = None
         self._eval: dict[str, EvalDataset] = {}
 
@@ -183,6 +184,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         """Shuffled clips; incomplete last batches are dropped."""
         assert self._train is not None
         sampler = TrainSampler(len(self._train), self.seed, *self._rank())
+        sampler.set_epoch(self._epoch)
         return self._loader(self._train, sampler, self.batch_size, drop_last=True)
 
     def val_dataloader(self) -> list[DataLoader]:
@@ -193,6 +195,20 @@ class VideoDataModule(L.LightningDataModule, ABC):
         """One loader a test split, all views of a video in one item."""
         views = self.num_clips * self.num_crops
         return [self._eval_loader(split, views) for split in self.test_splits]
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch that a run resumed from here begins with.
+
+        With worker processes a loader's iterator asks for its first samples when it is made, and
+        Lightning makes that of a resumed run before it tells the sampler the epoch.
+        """
+        assert self.trainer is not None
+        progress = self.trainer.fit_loop.epoch_progress.current
+        return {"epoch": progress.processed}  # type: ignore[attr-defined]
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Take the epoch from a checkpoint."""
+        self._epoch = state_dict["epoch"]
 
     def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
         """Normalise and derive pseudo labels, on the device and in the Trainer's precision."""
@@ -257,6 +273,9 @@ class VideoDataModule(L.LightningDataModule, ABC):
             drop_last=drop_last,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0 and drop_last,
+            # Of the loader's own: an iterator draws from it when it is made, which is before the
+            # random state is set for an epoch where a run begins or resumes, and after it else.
+            generator=torch.Generator(),
         )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from zipfile import is_zipfile
 
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -44,12 +45,13 @@ def final_checkpoint(run: Run) -> Path:
     Raises:
         CheckpointError: training wrote none, e.g. because it had no validation to select by.
     """
-    best = run.config.compat.final_weights == "best"
-    saver = run.trainer.checkpoint_callback
-    path = saver and (saver.best_model_path if best else saver.last_model_path)  # type: ignore[attr-defined]
-    if not path:
-        raise CheckpointError(f"training left no {'best' if best else 'last'} checkpoint")
-    return Path(path)
+    wanted = run.config.compat.final_weights
+    for saver in run.trainer.checkpoint_callbacks:
+        assert isinstance(saver, ModelCheckpoint)
+        monitors = saver.monitor is not None
+        if monitors == (wanted == "best") and saver.best_model_path:
+            return Path(saver.best_model_path)
+    raise CheckpointError(f"training left no {wanted} checkpoint")
 
 
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
