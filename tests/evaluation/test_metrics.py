@@ -53,6 +53,20 @@ def test_recognition_by_hand_without_unknown_labels():
     assert values["scene_top1"] == pytest.approx(2 / 3)
 
 
+def test_a_model_of_one_task_has_no_metrics_of_the_other():
+    scores = one_hot_scores([0, 1], [3, 4])
+    scores.action = scores.action[:, :0]
+    batch = batch_of([0, 1], [3, 5])
+    metrics = SplitMetrics(home_action=[0] * 6)
+    metrics.update(scores, batch)
+    values = as_floats(metrics)
+    assert set(values) == {"scene_top1", "scene_top5", "slot_collision"}
+    assert values["scene_top1"] == 0.5
+    confusion = ActionConfusion(6, 6, rows="scene")
+    confusion.update(scores, batch)
+    assert confusion.compute().sum() == 0
+
+
 def test_top5_by_hand():
     scores = one_hot_scores([0, 0], [0, 0], num_actions=7)
     scores.action = torch.tensor([[0.3, 0.2, 0.15, 0.1, 0.09, 0.08, 0.07]] * 2)

@@ -50,6 +50,18 @@ def take(batch, prediction, roles, action_space="half", **kwargs):
     )
 
 
+@pytest.mark.parametrize("action_space", ["half", "all"])
+@pytest.mark.parametrize("task", ["action", "scene"])
+def test_a_model_of_one_task_answers_nothing_of_the_other(case, task, action_space):
+    _, batch, prediction, roles = case
+    halves = {"action": prediction.action_logits, "scene": prediction.scene_logits}
+    prediction.logits, prediction.num_actions = halves[task], 3 if task == "action" else 0
+    for sample in take(batch, prediction, roles, action_space):
+        answers = sample.predicted_action, sample.predicted_scene
+        assert answers[task == "action"] is None
+        assert answers[task == "scene"] in (ACTIONS if task == "action" else SCENES)
+
+
 def test_frames_are_those_before_normalisation(case):
     frames, *rest = case
     samples = take(*rest)

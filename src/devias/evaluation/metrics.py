@@ -31,7 +31,8 @@ class SplitMetrics(Metric):
 
     `compute()` returns a dict of the metrics for which at least one video was eligible:
 
-    - `action_top1`, `action_top5`, `scene_top1`, `scene_top5`: videos with a known label.
+    - `action_top1`, `action_top5`, `scene_top1`, `scene_top5`: videos with a known label, for the
+      tasks the model has classes of.
     - `slot_collision`: the share of clips (views) whose two roles fell on one slot.
     - `scene_bias`: the share of videos recognised as the action at home in their scene, among
       those that show another action. Needs `home_action`.
@@ -82,6 +83,8 @@ class SplitMetrics(Metric):
             ("action", scores.action, batch.action),
             ("scene", scores.scene, batch.scene),
         ):
+            if not probabilities.shape[-1]:
+                continue
             known = label != UNKNOWN
             self._add(f"{task}_top1", hit_in_top_k(probabilities, label, 1), known)
             self._add(f"{task}_top5", hit_in_top_k(probabilities, label, 5), known)
@@ -108,7 +111,7 @@ class SplitMetrics(Metric):
         self.counts[place] += eligible.sum()
 
     def _update_scene_bias(self, scores: VideoScores, batch: ClipBatch) -> None:
-        if self.home_action is None:
+        if self.home_action is None or not scores.action.shape[-1]:
             return
         # An unknown scene borrows scene 0's action and is left out by `eligible`.
         home = self.home_action[batch.scene.clamp(min=0)]
@@ -142,7 +145,8 @@ class ActionConfusion(Metric):
     """How often each action, or each scene, was recognised as each action.
 
     With `rows="scene"` the scene bias shows as a pattern: the actions at home in the scenes are
-    what a biased model answers, whatever is done there. Videos of unknown label are left out.
+    what a biased model answers, whatever is done there. Videos of unknown label are left out, and
+    all of a model without actions.
 
     `compute()` returns `[num_rows, num_actions]` counts.
 
@@ -168,6 +172,8 @@ class ActionConfusion(Metric):
 
     def update(self, scores: VideoScores, batch: ClipBatch) -> None:
         """Count B videos by label and by the most probable of the actions."""
+        if not scores.action.shape[-1]:
+            return
         label = batch.action if self.rows == "action" else batch.scene
         predicted = scores.action[:, : self.num_actions].argmax(-1)
         is_row = label[:, None] == torch.arange(len(self.counts), device=label.device)

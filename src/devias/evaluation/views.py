@@ -25,7 +25,8 @@ class VideoScores:
     """The scores of B videos, each the mean over its views."""
 
     action: Tensor
-    """`[B, N_A]` probabilities of the action slots, or `[B, N_A + N_S]` in the space `"all"`."""
+    """`[B, N_A]` probabilities of the action slots, or `[B, N_A + N_S]` in the space `"all"` if
+    the model has actions."""
     scene: Tensor
     """`[B, N_S]` probabilities of the scene slots over the scene half, in either space."""
     collided: Tensor
@@ -68,7 +69,8 @@ def score_videos(
     """
     if action_space not in ("half", "all"):
         raise ValueError(f"action_space is {action_space!r}; choose 'half' or 'all'")
-    candidates = prediction.action_logits if action_space == "half" else prediction.logits
+    half = action_space == "half" or not prediction.num_actions
+    candidates = prediction.action_logits if half else prediction.logits
     return VideoScores(
         action=average_views(Roles.pick(candidates, roles.action), num_views),
         scene=average_views(Roles.pick(prediction.scene_logits, roles.scene), num_views),

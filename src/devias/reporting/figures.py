@@ -180,8 +180,15 @@ def _draw_row(
     page.skip(PANEL_HEIGHT + GAP)
 
 
-def _write_label(page: _Page, down: float, task: str, true: str | None, predicted: str) -> None:
-    """Two lines: the truth in ink, the prediction in the colour and with the sign of its worth."""
+def _write_label(
+    page: _Page, down: float, task: str, true: str | None, predicted: str | None
+) -> None:
+    """Two lines: the truth in ink, the prediction in the colour and with the sign of its worth.
+
+    Nothing where the model does not predict the task.
+    """
+    if predicted is None:
+        return
     if true is None:
         sign, colour = "→", MUTED
     elif true == predicted:

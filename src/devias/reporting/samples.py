@@ -25,9 +25,11 @@ class ClipSample:
     """`[T, H, W, 3]`."""
     true_action: str | None
     """`None` where the label is unknown."""
-    predicted_action: str
+    predicted_action: str | None
+    """`None` where the model has no actions."""
     true_scene: str | None
-    predicted_scene: str
+    predicted_scene: str | None
+    """`None` where the model has no scenes."""
     pseudo_mask: Map | None = None
     action_attention: Map | None = None
     """Of the action slot, the mean over heads and time."""
@@ -67,9 +69,8 @@ def samples_from(
     chosen = Roles(action=roles.action[clips], scene=roles.scene[clips])
     frames = _to_uint8(batch.video[clips], mean, std)
     # Over all logits a scene class can win the action.
-    action_answers = [*action_names, *scene_names]
-    predicted_action = scores.action[:count].argmax(-1).tolist()
-    predicted_scene = scores.scene[:count].argmax(-1).tolist()
+    predicted_action = _answers(scores.action[:count], [*action_names, *scene_names])
+    predicted_scene = _answers(scores.scene[:count], scene_names)
 
     pseudo = None if batch.clip_mask is None else _to_numpy(batch.clip_mask[clips])
     action_attention = scene_attention = decoded = None
@@ -87,9 +88,9 @@ def samples_from(
         ClipSample(
             frames=frames[i],
             true_action=_name(action_names, int(batch.action[i])),
-            predicted_action=action_answers[predicted_action[i]],
+            predicted_action=predicted_action[i],
             true_scene=_name(scene_names, int(batch.scene[i])),
-            predicted_scene=scene_names[predicted_scene[i]],
+            predicted_scene=predicted_scene[i],
             pseudo_mask=None if pseudo is None else pseudo[i],
             action_attention=None if action_attention is None else action_attention[i],
             scene_attention=None if scene_attention is None else scene_attention[i],
@@ -112,6 +113,13 @@ def _to_uint8(
 
 def _to_numpy(maps: Tensor) -> Map:
     return maps.float().cpu().numpy()
+
+
+def _answers(scores: Tensor, names: Sequence[str]) -> Sequence[str | None]:
+    """The names of the most probable classes, for scores `[B, C]`."""
+    if not scores.shape[-1]:
+        return [None] * len(scores)
+    return [names[label] for label in scores.argmax(-1).tolist()]
 
 
 def _name(names: Sequence[str], label: int) -> str | None:
