@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from devias.pseudo.mixing import BackgroundMixing
+from devias.pseudo.mixing import BackgroundMixing, fill_masked
 from devias.structures import UNKNOWN, ClipBatch
 from sync_guard import no_host_sync
 
@@ -134,3 +134,41 @@ def test_no_host_sync():
     with no_host_sync():
         BackgroundMixing(0.5)(batch)
         BackgroundMixing(0.5, masks="frame")(batch)
+
+
+def test_filling_takes_what_other_frames_show():
+    """A square that moves over a static picture is painted over by the picture itself."""
+    picture = torch.rand(1, 3, 1, 12, 12).expand(-1, -1, 4, -1, -1)
+    masks = torch.zeros(1, 1, 4, 12, 12)
+    for frame in range(4):
+        masks[:, :, frame, 5, 3 * frame] = 1
+    video = torch.where(masks.bool(), 7.0, picture)
+    assert torch.allclose(fill_masked(video, masks), picture, atol=1e-5)
+
+
+def test_filling_takes_the_surroundings_where_no_frame_shows_the_background():
+    video = torch.full((1, 3, 2, 15, 15), 0.25)
+    masks = torch.zeros(1, 1, 1, 15, 15)
+    masks[..., 6:9, 6:9] = 1
+    video[..., 6:9, 6:9] = 1.0
+    assert torch.allclose(fill_masked(video, masks), torch.full_like(video, 0.25), atol=1e-5)
+
+
+def test_filling_leaves_what_is_not_masked():
+    video = torch.rand(2, 3, 2, 9, 9)
+    assert torch.allclose(fill_masked(video, torch.zeros(2, 1, 2, 9, 9)), video)
+
+
+def test_a_filled_background_shows_no_second_actor():
+    """Two clips with a static actor each: after mixing only the pasted one is left."""
+    video = torch.zeros(2, 3, 2, 20, 20)
+    masks = torch.zeros(2, 2, 20, 20)
+    masks[0, :, 4:7, 4:7] = masks[1, :, 13:16, 13:16] = 1
+    video[0, :, :, 4:7, 4:7] = 1.0
+    video[1, :, :, 13:16, 13:16] = 0.5
+    labels = torch.arange(2)
+    batch = ClipBatch(video, labels, labels, labels, frame_masks=masks[:, :1])
+    for _ in range(5):
+        mixed = BackgroundMixing(1.0, "frame", fill=True)(batch)
+        assert torch.allclose(mixed.video[0, 0, 0], masks[0, 0], atol=1e-5)
+        assert torch.allclose(mixed.video[1, 0, 0], 0.5 * masks[1, 0], atol=1e-5)

@@ -6,11 +6,17 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from devias.structures import ClipBatch
 
 MaskKind = Literal["clip", "frame"]
+
+DILATION = 5
+"""Width in pixels by which a mask is spread before it is painted over."""
+SURROUNDINGS = (4, 16)
+"""Cells in pixels whose mean colours spread into what no frame shows."""
 
 
 class BackgroundMixing:
@@ -24,15 +30,19 @@ class BackgroundMixing:
         prob_aug: probability that a clip is mixed.
         masks: cut out by the `clip` mask (FAME), or by the `frame` mask of each tubelet, which
             suits masks whose average over the clip is not crisp (SegFormer, true masks).
+        fill: paint the background clip's own actor over with what surrounds it. The paper leaves
+            that actor standing beside the pasted one; where an actor is as plain as its scene is
+            telling, the model then learns to answer with the one who does not belong there.
     """
 
-    def __init__(self, prob_aug: float = 0.5, masks: MaskKind = "clip") -> None:
+    def __init__(self, prob_aug: float = 0.5, masks: MaskKind = "clip", fill: bool = False) -> None:
         if not 0 <= prob_aug <= 1:
             raise ValueError(f"prob_aug is a probability, not {prob_aug}")
         if masks not in get_args(MaskKind):
             raise ValueError(f"masks must be clip or frame, not {masks!r}")
         self.prob_aug = prob_aug
         self.masks = masks
+        self.fill = fill
 
     def __call__(self, batch: ClipBatch, generator: torch.Generator | None = None) -> ClipBatch:
         """Mix a batch of one view a video whose `video` is floating point.
@@ -46,14 +56,16 @@ class BackgroundMixing:
         background = torch.randperm(clips, device=video.device, generator=generator)
         draw = torch.rand(clips, device=video.device, generator=generator)
         mixed = draw < self.prob_aug
-        foreground = self._foreground(batch).where(mixed.view(-1, 1, 1, 1, 1), 1.0)
+        masks = self._foreground(batch).to(video.dtype)
+        backgrounds = fill_masked(video, masks) if self.fill else video
+        foreground = masks.where(mixed.view(-1, 1, 1, 1, 1), 1.0)
 
         logits = batch.scene_logits
         if logits is not None:
             logits = torch.where(mixed[:, None], logits[background], logits)
         return replace(
             batch,
-            video=torch.lerp(video[background], video, foreground.to(video.dtype)),
+            video=torch.lerp(backgrounds[background], video, foreground),
             scene=torch.where(mixed, batch.scene[background], batch.scene),
             scene_logits=logits,
         )
@@ -66,3 +78,34 @@ class BackgroundMixing:
         if self.masks == "clip":
             return masks[:, None, None]
         return masks.repeat_interleave(batch.video.shape[2] // masks.shape[1], dim=1)[:, None]
+
+
+def fill_masked(video: Tensor, masks: Tensor) -> Tensor:
+    """Replace what `masks` cover by what other frames show there, or else by its surroundings.
+
+    Args:
+        video: `[B, 3, T, H, W]`.
+        masks: `[B, 1, 1 or T, H, W]` in [0, 1].
+
+    Returns:
+        `[B, 3, T, H, W]`; pixels under a mask of 0 are unchanged.
+    """
+    # Contours are half covered, and would go on moving: cover a little more.
+    masks = F.max_pool3d(
+        masks.flatten(1, 2), (1, DILATION, DILATION), 1, (0, DILATION // 2, DILATION // 2)
+    )
+    masks = masks[:, None]
+    shown = (1 - masks).expand(-1, -1, video.shape[2], -1, -1)
+    # A pixel's colour: its mean over the frames that show it, then, as far as no frame does, the
+    # mean over ever wider surroundings (normalised convolution).
+    weight = shown.mean(2)
+    colour = (video * shown).mean(2)
+    for cell in SURROUNDINGS:
+        missing = (1 - weight).clamp(min=0)
+        cells = F.avg_pool2d(torch.cat([colour, weight], 1), cell, ceil_mode=True)
+        near = F.interpolate(cells, colour.shape[2:], mode="bilinear")
+        around = near[:, :3] / near[:, 3:].clamp(min=1e-6)
+        found = missing * (near[:, 3:] > 1e-3)
+        colour, weight = colour + found * around, weight + found
+    still = (colour / weight.clamp(min=1e-6))[:, :, None]
+    return torch.lerp(video, still, masks)
