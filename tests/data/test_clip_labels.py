@@ -40,7 +40,7 @@ DEFAULTS = {
     "horizontal_flip": 0,
     "num_clips": 1,
     "num_crops": 1,
-    "load_masks": False,
+    "train_masks": False,
     "max_bad_share": 0.5,
 }
 
@@ -237,13 +237,13 @@ def test_masks_follow_crops_flips_and_rotations(tmp_path):
 
 
 def test_true_masks_travel_along(folder, tmp_path):
-    settings = {"load_masks": True, "crop_scale": (0.5, 1), "horizontal_flip": 0.5}
+    settings = {"train_masks": True, "crop_scale": (0.5, 1), "horizontal_flip": 0.5}
     label(make_data(folder, tmp_path, fame()))
     data = make_data(folder, tmp_path, fame(), **settings)
     with_truth = training_set(data)[Draw(1, 5)]
     truth_only = training_set(make_data(folder, None, fame(), **settings))[Draw(1, 5)]
     pseudo_only = training_set(
-        make_data(folder, tmp_path, fame(), **{**settings, "load_masks": False})
+        make_data(folder, tmp_path, fame(), **{**settings, "train_masks": False})
     )
     assert with_truth.true_masks.shape == (1, LENGTH, SIZE, SIZE)
     assert with_truth.frame_masks.shape == (1, LENGTH // 2, SIZE, SIZE)
@@ -316,7 +316,7 @@ def test_another_list_is_refused_and_another_place_is_not(folder, tmp_path):
 def test_what_a_run_does_not_use_may_differ(folder, tmp_path, caplog):
     label(make_data(folder, tmp_path, fame()))
     for masks in (None, TrueMasks()):
-        data = make_data(folder, tmp_path, masks, load_masks=True)
+        data = make_data(folder, tmp_path, masks, train_masks=True)
         assert training_set(data)[Draw(0)].frame_masks is None
     with caplog.at_level(logging.INFO):
         batch = labelled(make_data(folder, tmp_path, fame(), teacher=True), [Draw(0)])

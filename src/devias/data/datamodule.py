@@ -44,7 +44,8 @@ class VideoDataModule(L.LightningDataModule, ABC):
         horizontal_flip: probability; 0 where left and right matter (Something-Something).
         num_clips, num_crops: temporal × spatial views of a test video. Validation uses one.
         preload: decode every video once into memory (small datasets).
-        load_masks: hand on the actor's true silhouettes where the dataset has them.
+        train_masks: hand on the actor's true silhouettes in training, where the dataset has them;
+            evaluation always does.
         pseudo_cache: folder of pseudo labels that `python -m devias.pseudo` made. Training takes
             them from there instead of making them; so do the evaluation splits it holds.
         max_bad_share: training stops when more than this share of videos cannot be read.
@@ -78,7 +79,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         num_clips: int = 2,
         num_crops: int = 3,
         preload: bool = False,
-        load_masks: bool = True,
+        train_masks: bool = False,
         pseudo_cache: str | None = None,
         max_bad_share: float = 0.01,
         seed: int = 0,
@@ -89,7 +90,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         self.num_actions, self.num_scenes = num_actions, num_scenes
         self.clip_length, self.stride, self.image_size = clip_length, stride, image_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.num_workers, self.preload, self.load_masks = num_workers, preload, load_masks
+        self.num_workers, self.preload, self.train_masks = num_workers, preload, train_masks
         self.num_clips, self.num_crops = num_clips, num_crops
         self.pseudo_cache = Path(pseudo_cache) if pseudo_cache else None
         self.max_bad_share, self.seed = max_bad_share, seed
@@ -168,7 +169,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
                 self.train_transform,
                 self.clip_length,
                 self.stride,
-                self.load_masks,
+                self.train_masks,
                 self._cached_labels(self.train_split, records),
                 max_bad_share=self.max_bad_share,
             )
@@ -241,7 +242,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             EvalTransform(self.image_size, num_crops),
             self.clip_length,
             self.stride,
-            self.load_masks,
+            True,
             self._cached_labels(split, records),
             num_clips=num_clips,
         )

@@ -65,6 +65,14 @@ class PseudoLabeller(nn.Module):
         batch = self._with_scenes(batch)
         return replace(batch, video=self.normalise(batch.video))
 
+    @torch.no_grad()
+    def masked(self, batch: ClipBatch) -> ClipBatch:
+        """A batch this module returned, with masks also where they were not made (figures)."""
+        if batch.clip_mask is not None:
+            return batch
+        with_masks = self._with_masks(replace(batch, video=self.normalise.undo(batch.video)))
+        return replace(with_masks, video=batch.video)
+
     def _with_masks(self, batch: ClipBatch) -> ClipBatch:
         if batch.frame_masks is not None:
             frame_masks = batch.frame_masks.float()

@@ -33,3 +33,8 @@ class Normalise(nn.Module):
         """`[B, C, …]` → the same shape, a new tensor."""
         shape = (-1, *[1] * (images.ndim - 2))
         return (images - self.mean.view(shape)).div_(self.std.view(shape))
+
+    def undo(self, images: Tensor) -> Tensor:
+        """Normalised `[B, C, …]` → values in [0, 1]."""
+        shape = (-1, *[1] * (images.ndim - 2))
+        return images * self.std.view(shape) + self.mean.view(shape)

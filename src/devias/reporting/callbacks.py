@@ -63,7 +63,7 @@ class RunFigures(L.Callback):
         wanted = np.linspace(0, batches - 1, min(self.clips_per_split, batches)).astype(int)
         if batch_idx in wanted:
             self._samples[split] += samples_from(
-                batch,
+                data.labeller.masked(batch),
                 **outputs,
                 mean=normalise.mean.flatten().tolist(),
                 std=normalise.std.flatten().tolist(),
