@@ -51,7 +51,7 @@ def test_a_choice_on_the_command_line_beats_the_experiment():
     config = compose_run("experiment=synthetic", "model=two_token")
     assert config.model._target_.endswith("TokenViT")
     assert set(config.loss) == {"action_recognition", "scene_recognition"}
-    assert config.debias is None
+    assert instantiate(config.debias) is None
     assert config.names == {"experiment": "synthetic", "model": "two_token", "data": "synthetic"}
 
 

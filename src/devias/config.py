@@ -20,6 +20,10 @@ def mask_size(image_size: int, patch_size: int) -> int:
     return (image_size // patch_size) ** 2
 
 
+def nothing(**settings: object) -> None:
+    """The part that `none` chooses: absent, whatever settings an experiment holds for it."""
+
+
 def register_resolvers() -> None:
     """Make `${mask_size:image,patch}` known; harmless to call twice."""
     OmegaConf.register_new_resolver("mask_size", mask_size, replace=True)
