@@ -32,8 +32,9 @@ register_resolvers()
 @hydra.main(version_base="1.3", config_path=config_dir(), config_name="evaluate")
 def main(config: DictConfig) -> None:
     """Rebuild the run the checkpoint came from and test it."""
+    checkpoint = Path(config.checkpoint)
     with plain_errors():
-        evaluate_checkpoint(Path(config.checkpoint), list(config.overrides), config.output_dir)
+        evaluate_checkpoint(checkpoint, list(config.overrides), config.output_dir)
 
 
 def evaluate_checkpoint(
