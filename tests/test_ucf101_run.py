@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from devias.data.datamodule import MissingDataError
+from devias.data.dataset import TooManyBadVideos
 from devias.models.baselines import TokenViT
 from devias.models.heads import UnifiedHead
 from devias.models.saving import save_weights
