@@ -20,7 +20,7 @@ def compose_labels(*overrides):
 
 
 def test_training_finds_the_labels_made_with_the_same_words(tmp_path):
-    words = ("pseudo.beta=0.3", f"data.pseudo_cache={tmp_path / 'cache'}")
+    words = ("pseudo=fame", "pseudo.beta=0.3", f"data.pseudo_cache={tmp_path / 'cache'}")
     label(
         compose_labels(*TINY_SYNTHETIC, *words, f"paths.datasets={tmp_path / 'data'}",
                        "labels.splits=[train,val_seen]")
