@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -53,6 +53,7 @@ def test_list_errors_name_file_and_line(tmp_path, row, why):
     label=st.integers(0, 1000),
     separator=st.sampled_from([" ", ",", ", ", "\t"]),
 )
+@settings(deadline=None)  # it writes files
 def test_names_keep_their_spaces_and_commas(tmp_path_factory, name, label, separator):
     path = write(tmp_path_factory.mktemp("lists"), f"{name}.jpg{separator}{label}\n")
     (record,) = read_image_list(path, IMAGES)

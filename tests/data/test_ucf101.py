@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devias.data.records import AnnotationError
@@ -64,6 +64,7 @@ def test_list_errors_name_file_and_line(tmp_path, row, why):
 
 
 @given(label=st.integers(0, 10_000), name=st.text("abc (!&", min_size=1).map(str.strip))
+@settings(deadline=None)  # it writes files
 def test_released_list_keeps_paths_with_spaces(tmp_path_factory, label, name):
     folder = tmp_path_factory.mktemp("lists")
     path = write(folder, f"A/{name}.avi {label}\n")

@@ -5,7 +5,7 @@ import logging
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 from torch import nn
@@ -60,6 +60,7 @@ def test_what_was_written_comes_back(tmp_path):
 
 
 @given(shape=st.tuples(*[st.integers(1, 9)] * 4), share=st.floats(0, 1))
+@settings(deadline=None)  # it writes files
 def test_masks_of_any_shape_come_back(tmp_path_factory, shape, share):
     settings = {**SETTINGS, "videos": 1, "scene_teacher": None}
     cache = LabelCache.create(tmp_path_factory.mktemp("cache"), settings)
