@@ -36,7 +36,7 @@ def case():
     return frames, batch, prediction, roles
 
 
-def take(batch, prediction, roles, action_space="half", **kwargs):
+def take(batch, prediction, roles, action_space="half", videos=(0, 1)):
     return samples_from(
         batch,
         prediction,
@@ -46,7 +46,7 @@ def take(batch, prediction, roles, action_space="half", **kwargs):
         std=STD,
         action_names=ACTIONS,
         scene_names=SCENES,
-        **kwargs,
+        videos=videos,
     )
 
 
@@ -67,7 +67,7 @@ def test_frames_are_those_before_normalisation(case):
     samples = take(*rest)
     assert len(samples) == B
     for video, sample in enumerate(samples):
-        expected = frames[video * V].permute(1, 2, 3, 0).numpy()  # its first view
+        expected = frames[video * V + 1].permute(1, 2, 3, 0).numpy()  # its middle view
         assert sample.frames.dtype == np.uint8
         np.testing.assert_array_equal(sample.frames, expected)
 
@@ -75,15 +75,15 @@ def test_frames_are_those_before_normalisation(case):
 def test_uint8_video_is_taken_as_it_is(case):
     frames, batch, prediction, roles = case
     batch.video = frames
-    sample = take(batch, prediction, roles, limit=1)[0]
-    np.testing.assert_array_equal(sample.frames, frames[0].permute(1, 2, 3, 0).numpy())
+    sample = take(batch, prediction, roles, videos=[0])[0]
+    np.testing.assert_array_equal(sample.frames, frames[1].permute(1, 2, 3, 0).numpy())
 
 
 def test_maps_belong_to_the_slots_in_their_roles(case):
     _, batch, prediction, roles = case
     samples = take(batch, prediction, roles)
-    for video, (action_slot, scene_slot) in enumerate([(2, 1), (0, 2)]):
-        clip, sample = video * V, samples[video]
+    for video, (action_slot, scene_slot) in enumerate([(0, 0), (1, 2)]):
+        clip, sample = video * V + 1, samples[video]
         attention = prediction.attention[clip].reshape(4, K, *GRID).mean((0, 2)).numpy()
         np.testing.assert_allclose(sample.action_attention, attention[action_slot], rtol=1e-5)
         np.testing.assert_allclose(sample.scene_attention, attention[scene_slot], rtol=1e-5)
@@ -111,12 +111,15 @@ def test_a_scene_that_wins_the_action_is_named(case):
 def test_what_a_model_lacks_is_none(case):
     _, batch, prediction, roles = case
     prediction.attention = prediction.mask_logits = batch.clip_mask = None
-    sample = take(batch, prediction, roles, limit=1)[0]
+    sample = take(batch, prediction, roles, videos=[0])[0]
     assert sample.action_attention is sample.scene_attention is sample.decoded_mask is None
     assert sample.pseudo_mask is None
 
 
-def test_limit(case):
+def test_the_videos_asked_for_are_taken_in_that_order(case):
     _, batch, prediction, roles = case
-    assert len(take(batch, prediction, roles, limit=1)) == 1
-    assert len(take(batch, prediction, roles, limit=9)) == B
+    both = take(batch, prediction, roles)
+    assert [s.true_scene for s in take(batch, prediction, roles, videos=[1])] == ["hills"]
+    swapped = take(batch, prediction, roles, videos=[1, 0])
+    np.testing.assert_array_equal(swapped[1].frames, both[0].frames)
+    assert take(batch, prediction, roles, videos=[]) == []

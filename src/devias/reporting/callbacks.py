@@ -17,7 +17,6 @@ from devias.reporting.figures import clip_figure
 from devias.reporting.files import save_figure
 from devias.reporting.samples import ClipSample, samples_from
 from devias.structures import ClipBatch
-from devias.training.module import ActionSceneModule
 
 
 class RunFigures(L.Callback):
@@ -54,28 +53,40 @@ class RunFigures(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Take one clip of every so-many-th batch and count the answers."""
+        """Take the videos that fall on the figure's places and count the answers."""
         data = _datamodule(trainer)
         split, normalise = data.test_splits[dataloader_idx], data.labeller.normalise
         if split in self._confusion:
             self._confusion[split].update(outputs["scores"], batch)
-        batches = int(trainer.num_test_batches[dataloader_idx])
-        wanted = np.linspace(0, batches - 1, min(self.clips_per_split, batches)).astype(int)
-        if batch_idx in wanted:
+        last = len(trainer.test_dataloaders[dataloader_idx].dataset) - 1  # type: ignore[index]
+        # Spread over the split; annotation files often list class after class or take turns.
+        wanted = set(np.linspace(0, last, self.clips_per_split).astype(int))
+        videos = [i for i, index in enumerate(batch.index.tolist()) if index in wanted]
+        if videos:
             self._samples[split] += samples_from(
                 data.labeller.masked(batch),
                 **outputs,
-                mean=normalise.mean.flatten().tolist(),
-                std=normalise.std.flatten().tolist(),
+                mean=normalise.mean,
+                std=normalise.std,
                 action_names=data.action_names,
                 scene_names=data.scene_names,
-                limit=1,
+                videos=videos,
             )
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw, write and log."""
         data = _datamodule(trainer)
-        figures: dict[str, Figure] = {"clips": clip_figure(self._samples)}
+        titles = {data.seen_split: "Seen combinations"}
+        titles |= dict.fromkeys(data.unseen_splits[:1], "Unseen combinations")
+        figures: dict[str, Figure] = {
+            "clips": clip_figure(
+                {
+                    titles.get(split, split.replace("_", " ").capitalize()): samples
+                    for split, samples in self._samples.items()
+                },
+                title=type(pl_module.model).__name__,
+            )
+        }
         for split, confusion in self._confusion.items():
             matrix = confusion.compute().cpu().numpy()
             figures[f"answers_{split}"] = confusion_figure(
@@ -100,5 +111,4 @@ def _datamodule(trainer: L.Trainer) -> VideoDataModule:
     """The data module of the run, which knows class names and splits."""
     data = trainer.datamodule  # type: ignore[attr-defined]
     assert isinstance(data, VideoDataModule)
-    assert isinstance(trainer.lightning_module, ActionSceneModule)
     return data

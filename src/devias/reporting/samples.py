@@ -49,9 +49,9 @@ def samples_from(
     std: Sequence[float] | Tensor,
     action_names: Sequence[str],
     scene_names: Sequence[str],
-    limit: int = 4,
+    videos: Sequence[int],
 ) -> list[ClipSample]:
-    """Take the first view of the first `limit` videos of a batch.
+    """Take one view of some videos of a batch: of three crops, the central one.
 
     Args:
         batch: Of B videos in V views, normalised (or still `uint8`), with any pseudo masks.
@@ -62,15 +62,15 @@ def samples_from(
         std: `[3]` the video was divided by.
         action_names: `[N_A]`.
         scene_names: `[N_S]`.
-        limit: The largest number of samples.
+        videos: Their positions in the batch.
     """
-    count = min(limit, len(batch))
-    clips = torch.arange(count, device=batch.video.device) * batch.num_views
+    views = [video * batch.num_views + min(1, batch.num_views - 1) for video in videos]
+    clips = torch.tensor(views, dtype=torch.long, device=batch.video.device)
     chosen = Roles(action=roles.action[clips], scene=roles.scene[clips])
     frames = _to_uint8(batch.video[clips], mean, std)
     # Over all logits a scene class can win the action.
-    predicted_action = _answers(scores.action[:count], [*action_names, *scene_names])
-    predicted_scene = _answers(scores.scene[:count], scene_names)
+    predicted_action = _answers(scores.action, [*action_names, *scene_names])
+    predicted_scene = _answers(scores.scene, scene_names)
 
     pseudo = None if batch.clip_mask is None else _to_numpy(batch.clip_mask[clips])
     action_attention = scene_attention = decoded = None
@@ -87,16 +87,16 @@ def samples_from(
     return [
         ClipSample(
             frames=frames[i],
-            true_action=_name(action_names, int(batch.action[i])),
-            predicted_action=predicted_action[i],
-            true_scene=_name(scene_names, int(batch.scene[i])),
-            predicted_scene=predicted_scene[i],
+            true_action=_name(action_names, int(batch.action[video])),
+            predicted_action=predicted_action[video],
+            true_scene=_name(scene_names, int(batch.scene[video])),
+            predicted_scene=predicted_scene[video],
             pseudo_mask=None if pseudo is None else pseudo[i],
             action_attention=None if action_attention is None else action_attention[i],
             scene_attention=None if scene_attention is None else scene_attention[i],
             decoded_mask=None if decoded is None else decoded[i],
         )
-        for i in range(count)
+        for i, video in enumerate(videos)
     ]
 
 
