@@ -136,14 +136,18 @@ def test_no_host_sync():
         BackgroundMixing(0.5, masks="frame")(batch)
 
 
-def test_filling_takes_what_other_frames_show():
-    """A square that moves over a static picture is painted over by the picture itself."""
-    picture = torch.rand(1, 3, 1, 12, 12).expand(-1, -1, 4, -1, -1)
-    masks = torch.zeros(1, 1, 4, 12, 12)
-    for frame in range(4):
-        masks[:, :, frame, 5, 3 * frame] = 1
-    video = torch.where(masks.bool(), 7.0, picture)
-    assert torch.allclose(fill_masked(video, masks), picture, atol=1e-5)
+def test_filling_blends_other_frames_with_the_surroundings_by_how_often_a_pixel_is_hidden():
+    """One bright pixel on black, hidden in one of four frames: 3/4 of it is left there."""
+    video = torch.zeros(1, 3, 4, 16, 16)
+    video[..., 8, 8] = 1.0
+    masks = torch.zeros(1, 1, 4, 16, 16)
+    masks[:, :, 0, 8, 8] = 1
+    video[:, :, 0, 8, 8] = 7.0  # the actor
+    filled = fill_masked(video, masks)
+    # Around it, within a cell of 4 × 4 pixels, it is 1 of 16: a quarter of that comes back.
+    weights = 16 - 9 / 4  # the mask spreads over 3 × 3 of the cell's pixels, a quarter of the time
+    assert filled[0, 0, 0, 8, 8].item() == pytest.approx(3 / 4 + 3 / 4 / weights / 4, abs=0.02)
+    assert torch.equal(filled[:, :, 1:], video[:, :, 1:])
 
 
 def test_filling_takes_the_surroundings_where_no_frame_shows_the_background():

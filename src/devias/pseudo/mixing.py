@@ -81,7 +81,10 @@ class BackgroundMixing:
 
 
 def fill_masked(video: Tensor, masks: Tensor) -> Tensor:
-    """Replace what `masks` cover by what other frames show there, or else by its surroundings.
+    """Replace what `masks` cover by what other frames show there and by its surroundings.
+
+    A pixel hidden in a share p of the frames takes 1 − p of its mean colour in the others and p
+    of the mean colour around it, so that contours left by an imperfect mask fade.
 
     Args:
         video: `[B, 3, T, H, W]`.
@@ -96,8 +99,7 @@ def fill_masked(video: Tensor, masks: Tensor) -> Tensor:
     )
     masks = masks[:, None]
     shown = (1 - masks).expand(-1, -1, video.shape[2], -1, -1)
-    # A pixel's colour: its mean over the frames that show it, then, as far as no frame does, the
-    # mean over ever wider surroundings (normalised convolution).
+    # Normalised convolution: colours spread into what is hidden, from near and then from far.
     weight = shown.mean(2)
     colour = (video * shown).mean(2)
     for cell in SURROUNDINGS:
