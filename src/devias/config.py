@@ -8,6 +8,10 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 
+class ConfigError(ValueError):
+    """A setting that cannot be; the message names the key."""
+
+
 def config_dir() -> str:
     """The Hydra configs: inside the installed package, or `conf/` of the repository."""
     package = Path(__file__).parent
@@ -36,7 +40,7 @@ def check_keys(config: DictConfig) -> None:
     level and the groups of plain values.
 
     Raises:
-        ValueError: names the key and the known ones.
+        ConfigError: names the key and the known ones.
     """
     folder = Path(config_dir())
     train = OmegaConf.load(folder / "train.yaml")
@@ -56,6 +60,6 @@ def _refuse_unknown(config: DictConfig, known: Iterable, prefix: str) -> None:
     known = [str(key) for key in known]
     for key in map(str, config):
         if key not in known:
-            raise ValueError(
+            raise ConfigError(
                 f"unknown configuration key '{prefix}{key}'; known are {', '.join(known)}"
             )

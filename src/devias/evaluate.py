@@ -1,7 +1,7 @@
 """Test a trained model again, perhaps on other data or views.
 
     python -m devias.evaluate checkpoint=runs/…/checkpoints/best.ckpt
-    python -m devias.evaluate checkpoint=… 'overrides=[data.root=/data/ucf101,data.num_clips=5]'
+    python -m devias.evaluate checkpoint=… 'overrides=["data.root=/ucf101","data.num_clips=5"]'
 
 The configuration is read from the checkpoint; `overrides` change it. Writes figures and
 `result.json` to `output_dir`, by default `evaluation/` beside the checkpoint's folder.

@@ -22,6 +22,8 @@ NEEDLESS = (
 NEEDLESS_WARNINGS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of PyTorch
     r"It is recommended to use `self\.log\(.*sync_dist=True",  # our metrics are summed over ranks
+    r"The dirpath has changed",  # testing writes to a folder of its own
+    r"Checkpoint directory .* exists and is not empty",  # resuming does just that
     r"The '\w+_dataloader' does not have many workers",  # data.num_workers is a choice
 )
 
@@ -46,6 +48,7 @@ def plain_errors() -> Iterator[None]:
 
     Of other errors, and with `HYDRA_FULL_ERROR=1` of all, the trace is shown as usual.
     """
+    from devias.config import ConfigError
     from devias.data.dataset import TooManyBadVideos
     from devias.data.decoding import VideoError
     from devias.data.masks import MaskError
@@ -59,6 +62,7 @@ def plain_errors() -> Iterator[None]:
         AnnotationError,
         CacheError,
         CheckpointError,
+        ConfigError,
         FileExistsError,  # in the place of an output
         FileNotFoundError,  # missing data and weights
         MaskError,

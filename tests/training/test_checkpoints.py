@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
+from devias.config import ConfigError
 from devias.training.checkpoint_io import AtomicCheckpointIO
 from devias.training.checkpoints import (
     CheckpointError,
@@ -193,7 +194,7 @@ def test_the_stored_configuration_with_overrides(tmp_path):
 )
 def test_overrides_that_cannot_be(tmp_path, override, why):
     path = write(tmp_path / "x.ckpt")
-    with pytest.raises(ValueError, match=why) as caught:
+    with pytest.raises(ConfigError, match=why) as caught:
         stored_config(path, ["seed=4", override])
     assert f"override '{override}'" in str(caught.value)
 

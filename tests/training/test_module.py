@@ -53,9 +53,9 @@ def test_in_training_the_labels_decide_the_roles():
     assert module.matcher.infer(prediction).action.item() == 0
 
 
-def full_step_parts(compat: str):
-    """A DEVIAS module, a labeller with FAME, mixing and a scene model, and a loader's batch."""
-    config = compose_run(*TINY_SYNTHETIC, f"compat={compat}", "backbone.drop_path_rate=0.3")
+def full_step_parts(*overrides: str):
+    """A DEVIAS module, a labeller with masks, mixing and a scene model, and a loader's batch."""
+    config = compose_run(*TINY_SYNTHETIC, "backbone.drop_path_rate=0.3", *overrides)
     datamodule = instantiate(config.data, batch_size=5, seed=1)
     sizes = {"image_size": config.backbone.image_size, "num_frames": config.backbone.num_frames}
     vit = video_vit(**sizes, patch_size=24, embed_dim=12, depth=1, num_heads=2, num_tokens=1)
@@ -69,9 +69,13 @@ def full_step_parts(compat: str):
     return build_module(config, datamodule), datamodule.labeller, batch
 
 
-@pytest.mark.parametrize("compat", ["paper", "official"])
-def test_no_part_of_a_training_step_waits_for_the_device(compat, monkeypatch):
-    module, labeller, raw = full_step_parts(compat)
+@pytest.mark.parametrize(
+    ("masks", "compat", "cut"),
+    [("fame", "paper", "clip"), ("fame", "official", "clip"), ("motion_em", "paper", "frame")],
+)
+def test_no_part_of_a_training_step_waits_for_the_device(masks, compat, cut, monkeypatch):
+    overrides = (f"pseudo={masks}", f"compat={compat}", f"debias.masks={cut}")
+    module, labeller, raw = full_step_parts(*overrides)
     assert set(module.losses) == {
         "action_recognition",
         "scene_recognition",
@@ -95,6 +99,7 @@ def test_no_part_of_a_training_step_waits_for_the_device(compat, monkeypatch):
             optimizer.zero_grad()
             schedule.step()
             watch.on_train_batch_end(None, module, output, batch, step)
+    assert batch.clip_mask.amax() > 0
     assert (batch.scene != UNKNOWN).all()
     assert output["terms"].isfinite().all()
     after = list(module.parameters())

@@ -55,7 +55,8 @@ def build_run(config: DictConfig) -> Run:
     devices.
 
     Raises:
-        ValueError: unknown keys; a global batch the devices cannot share.
+        ConfigError: unknown keys.
+        ValueError: a global batch the devices cannot share.
         FileNotFoundError, WeightsError: weights the configuration names are missing or unfit.
     """
     check_keys(config)
@@ -82,9 +83,9 @@ def build_run(config: DictConfig) -> Run:
 
 def build_trainer(config: DictConfig) -> L.Trainer:
     """The Trainer with its loggers and callbacks; the configuration goes into checkpoints."""
-    callbacks = [instantiate(callback) for callback in config.callbacks.values()]
+    callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
     stored = OmegaConf.to_yaml(config)
-    loggers = [instantiate(logger) for logger in config.logger.values()]
+    loggers = [instantiate(logger) for logger in config.logger.values() if logger]
     return instantiate(
         config.trainer,
         callbacks=[*callbacks, StoreConfig(stored)],

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from devias.config import ConfigError
 from devias.training.build import Run
 from devias.training.callbacks import StoreConfig
 
@@ -95,7 +96,7 @@ def stored_config(path: Path | str, overrides: list[str]) -> DictConfig:
 
     Raises:
         CheckpointError: the checkpoint holds none.
-        ValueError: an override is not `key=value`, or names a key the configuration lacks.
+        ConfigError: an override is not `key=value`, or names a key the configuration lacks.
     """
     config = OmegaConf.create(run_checkpoint(path)[StoreConfig.key])
     assert isinstance(config, DictConfig)
@@ -104,7 +105,7 @@ def stored_config(path: Path | str, overrides: list[str]) -> DictConfig:
         try:
             _apply(config, override)
         except (OmegaConfBaseException, YAMLError, ValueError) as error:
-            raise ValueError(f"override {override!r}: {error}") from error
+            raise ConfigError(f"override {override!r}: {error}") from error
     return config
 
 
