@@ -43,6 +43,8 @@ class ClipBatch:
     from a loader that reads it from a cache."""
     frame_masks: Tensor | None = None
     """`[B·V, T', H, W]` one pseudo-human mask a tubelet, Ĥ; likewise."""
+    distracted: Tensor | None = None
+    """As `video`: a second view of every clip, to be predicted as well (background erasing)."""
     scene_logits: Tensor | None = None
     """`[B·V, N_S]` the frozen scene model's logits."""
 
@@ -91,9 +93,22 @@ class SlotPrediction:
     mask_logits: Tensor | None = None
     """`[B, K, h·w]` the mask decoder's output before its sigmoid, for every slot; `None` where
     the model has no decoder."""
+    pixels: Tensor | None = None
+    """`[B, K, 3·h·w]` the colours a pixel decoder makes of every slot, in the units of the
+    normalised clip: all red values, then green, then blue."""
     silhouette_logits: Tensor | None = None
     """`[B, T, H', W']` where the actor is in every frame, at a resolution of the model's own;
     `None` unless the model is being pretrained to tell it."""
+    distracted: SlotPrediction | None = None
+    """The prediction for the batch's `distracted` view of the same clips, where it has one."""
+
+    def halves(self) -> tuple[SlotPrediction, SlotPrediction]:
+        """The predictions for the first and for the second half of the clips."""
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        parts: list[dict[str, Any]] = [
+            {name: value.chunk(2)[half] for name, value in tensors.items()} for half in (0, 1)
+        ]
+        return replace(self, **parts[0]), replace(self, **parts[1])
 
     @property
     def action_logits(self) -> Tensor:

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from released_layout import by_formula, devias_shapes, linear, norm, vit_shapes
 from safetensors.torch import load_file
 
 from devias.models import load_model
@@ -8,8 +7,10 @@ from devias.models.backbone import VideoViT
 from devias.models.baselines import TokenViT
 from devias.models.devias import DEVIAS
 from devias.models.heads import SeparateHeads, UnifiedHead
+from devias.models.mask_decoder import MaskDecoder, PixelDecoder
 from devias.models.saving import released_state, save_weights
 from devias.models.slot_attention import SlotAttention
+from released_layout import by_formula, devias_shapes, linear, norm, vit_shapes
 
 DIM = 12
 VIT = {"dim": DIM, "depth": 2, "patch": 4, "hidden": 20}
@@ -74,6 +75,16 @@ def test_what_the_released_code_cannot_compute_is_refused(slots, change, message
     backbone.pos_embed += change.get("pos_embed", 0.0)
     with pytest.raises(ValueError, match=f"cannot compute this model: {message}"):
         released_state(model)
+
+
+@pytest.mark.parametrize(
+    ("decoder", "message"),
+    [(MaskDecoder(DIM, 4), "its tokens have a mask"), (PixelDecoder(DIM, 4), "it decodes pixels")],
+)
+def test_decoders_the_released_code_lacks(decoder, message):
+    backbone = VideoViT(8, 4, 4, embed_dim=DIM, depth=1, num_heads=2, num_tokens=2)
+    with pytest.raises(ValueError, match=message):
+        released_state(TokenViT(backbone, UnifiedHead(DIM, 5, 4), mask_decoder=decoder))
 
 
 def test_three_tokens_have_no_released_name():

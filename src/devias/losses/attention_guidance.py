@@ -15,6 +15,8 @@ class AttentionGuidance(LossTerm):
     The attention is the mean over heads of the last iteration, before the key normalisation.
     """
 
+    needs_masks = True
+
     def __init__(self, weight: float = 1.0, name: str = "attention_guidance") -> None:
         super().__init__(weight, name)
 

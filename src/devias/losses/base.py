@@ -20,6 +20,9 @@ class LossTerm(pl.Callback):
         name: its key in the configuration and in the log.
     """
 
+    needs_masks = False
+    """Whether the term looks at pseudo-human masks, which are made only where something does."""
+
     def __init__(self, weight: float, name: str) -> None:
         self.weight = weight
         self.name = name

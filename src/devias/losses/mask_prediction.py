@@ -5,29 +5,39 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from devias.losses.base import LossTerm, pool_masks
-from devias.structures import ClipBatch, Roles, SlotPrediction
+from devias.losses.base import pool_masks
+from devias.losses.decoding import Decoding, Slots
+from devias.structures import ClipBatch, SlotPrediction
 
 
-class MaskPrediction(LossTerm):
+class MaskPrediction(Decoding):
     """Binary cross-entropy of the mask decoded from the action slot with H̃, pooled to patches.
 
     Args:
         double_sigmoid: apply the sigmoid twice, as the released code does by handing
             probabilities to a loss that expects logits.
+        slots: see `Decoding`; the scene slot's mask is 1 − H̃.
     """
 
     def __init__(
-        self, double_sigmoid: bool = False, weight: float = 1.0, name: str = "mask_prediction"
+        self,
+        double_sigmoid: bool = False,
+        slots: Slots = "action",
+        weight: float = 1.0,
+        name: str = "mask_prediction",
     ) -> None:
-        super().__init__(weight, name)
+        super().__init__(slots, weight, name)
         self.double_sigmoid = double_sigmoid
 
-    def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
-        """Raise `ValueError` when the model decodes no mask or the batch has no `clip_mask`."""
-        decoded = self.require(prediction.mask_logits, "a model with a mask decoder")
-        mask = self.require(batch.clip_mask, "clip masks (pseudo labels)")
-        logits = Roles.pick(decoded, roles.action).float()
+    def decoded(self, prediction: SlotPrediction) -> Tensor:
+        """`[B, K, h·w]` logits."""
+        return self.require(prediction.mask_logits, "a model with a mask decoder")
+
+    def compare(
+        self, decoded: Tensor, mask: Tensor, prediction: SlotPrediction, batch: ClipBatch
+    ) -> Tensor:
+        """The mean over clips and patches."""
+        logits = decoded.float()
         if self.double_sigmoid:
             logits = logits.sigmoid()
         target = pool_masks(mask[:, None], prediction.grid[1:])

@@ -10,7 +10,7 @@ from devias.models.architecture import recorded
 from devias.models.backbone import VideoViT
 from devias.models.devias import check_widths
 from devias.models.heads import SeparateHeads, UnifiedHead
-from devias.models.mask_decoder import MaskDecoder
+from devias.models.mask_decoder import MaskDecoder, decode
 from devias.models.silhouette_decoder import SilhouetteDecoder
 from devias.structures import SlotPrediction
 
@@ -79,8 +79,8 @@ class TokenViT(nn.Module):
             logits=self.head(slots),
             num_actions=self.head.num_actions,
             grid=self.backbone.grid,
-            mask_logits=None if self.mask_decoder is None else self.mask_decoder(slots),
             silhouette_logits=self._silhouettes(x),
+            **decode(self.mask_decoder, slots),
         )
 
     def _silhouettes(self, x: Tensor) -> Tensor | None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from devias.models.architecture import recorded
 from devias.models.backbone import VideoViT
 from devias.models.heads import SeparateHeads, UnifiedHead
-from devias.models.mask_decoder import MaskDecoder
+from devias.models.mask_decoder import MaskDecoder, decode
 from devias.models.slot_attention import SlotAttention
 from devias.structures import SlotPrediction
 
@@ -49,7 +49,7 @@ class DEVIAS(nn.Module):
             num_actions=self.head.num_actions,
             grid=self.backbone.grid,
             attention=attention,
-            mask_logits=None if self.mask_decoder is None else self.mask_decoder(slots),
+            **decode(self.mask_decoder, slots),
         )
 
     def no_weight_decay(self) -> set[str]:

@@ -104,6 +104,7 @@ def _linear(dim: int, classes: int, init_scale: float, bias: bool) -> nn.Linear:
 
 def _check_counts(num_actions: int, num_scenes: int, least: int) -> None:
     if min(num_actions, num_scenes) < least or num_actions + num_scenes == 0:
+        kind = "separate heads" if least else "a head"
         raise ValueError(
-            f"this head cannot predict {num_actions} action and {num_scenes} scene classes"
+            f"{kind} cannot predict {num_actions} action and {num_scenes} scene classes"
         )

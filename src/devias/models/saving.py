@@ -25,6 +25,7 @@ from devias.models.formats import (
     some,
 )
 from devias.models.heads import SeparateHeads
+from devias.models.mask_decoder import PixelDecoder
 from devias.models.reading import ARCHITECTURE, WeightsError
 
 
@@ -101,6 +102,10 @@ def _check_released(model: DEVIAS | TokenViT) -> None:
         wrong.append("its positions are not the sine-cosine ones of its own grid")
     if backbone.num_tokens > 2:
         wrong.append(f"it has {backbone.num_tokens} extra tokens")
+    if isinstance(model, TokenViT) and model.mask_decoder is not None:
+        wrong.append("its tokens have a mask decoder")
+    if isinstance(model.mask_decoder, PixelDecoder):
+        wrong.append("it decodes pixels")
     if isinstance(model, DEVIAS):
         update = model.slot_attention.updates[0]
         if update.key_normalization != "l1":

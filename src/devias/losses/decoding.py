@@ -1,0 +1,58 @@
+"""What the losses of the decoders share: from which slots, against what."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from devias.losses.base import LossTerm
+from devias.structures import ClipBatch, Roles, SlotPrediction
+
+Slots = Literal["action", "scene", "both"]
+
+
+class Decoding(LossTerm):
+    """Compares what is decoded from a slot with its share of the clip.
+
+    The action slot's is where H̃ is, the scene slot's where it is not.
+
+    Args:
+        slots: decode from the `action` slot (the paper), the `scene` slot, or `both`, whose
+            losses are added.
+    """
+
+    needs_masks = True
+
+    def __init__(self, slots: Slots, weight: float, name: str) -> None:
+        super().__init__(weight, name)
+        if slots not in get_args(Slots):
+            raise ValueError(f"slots must be one of {', '.join(get_args(Slots))}, not {slots!r}")
+        self.slots = slots
+
+    def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
+        """Raise `ValueError` without a decoder of this kind, without `clip_mask`, or when the
+        only slot should be told from itself."""
+        decoded = self.decoded(prediction)
+        mask = self.require(batch.clip_mask, "clip masks (pseudo labels)")
+        if self.slots != "action" and decoded.shape[1] == 1:
+            raise ValueError(f"{self.name}: slots={self.slots} needs two slots, the model has one")
+        shares = {"action": (roles.action, mask), "scene": (roles.scene, 1 - mask)}
+        losses = [
+            self.compare(Roles.pick(decoded, role), share, prediction, batch)
+            for name, (role, share) in shares.items()
+            if self.slots in (name, "both")
+        ]
+        return torch.stack(losses).sum()
+
+    @abstractmethod
+    def decoded(self, prediction: SlotPrediction) -> Tensor:
+        """What the model decodes from every slot, `[B, K, …]`."""
+
+    @abstractmethod
+    def compare(
+        self, decoded: Tensor, mask: Tensor, prediction: SlotPrediction, batch: ClipBatch
+    ) -> Tensor:
+        """The loss of one slot's `decoded [B, …]`, which `mask [B, H, W]` belongs to."""
