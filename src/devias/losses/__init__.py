@@ -3,15 +3,19 @@
 from devias.losses.action import ActionRecognition
 from devias.losses.attention_guidance import AttentionGuidance
 from devias.losses.base import LossTerm
+from devias.losses.consistency import Consistency
 from devias.losses.mask_prediction import MaskPrediction
+from devias.losses.pixel_prediction import PixelPrediction
 from devias.losses.scene import SceneRecognition
 from devias.losses.slot_diversity import SlotDiversity
 
 __all__ = [
     "ActionRecognition",
     "AttentionGuidance",
+    "Consistency",
     "LossTerm",
     "MaskPrediction",
+    "PixelPrediction",
     "SceneRecognition",
     "SlotDiversity",
 ]

@@ -1,5 +1,6 @@
 """Pseudo labels made on the device: human masks, mixed backgrounds, scenes."""
 
+from devias.pseudo.background_erasing import BackgroundErasing
 from devias.pseudo.fame import FAME
 from devias.pseudo.labeller import PseudoLabeller
 from devias.pseudo.mixing import BackgroundMixing
@@ -9,6 +10,7 @@ from devias.pseudo.true_masks import TrueMasks
 
 __all__ = [
     "FAME",
+    "BackgroundErasing",
     "BackgroundMixing",
     "PseudoLabeller",
     "SceneTeacher",

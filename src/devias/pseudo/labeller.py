@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from devias.pseudo.background_erasing import BackgroundErasing
 from devias.pseudo.mixing import BackgroundMixing
 from devias.pseudo.normalise import IMAGENET_MEAN, IMAGENET_STD, Normalise
 from devias.pseudo.scene_teacher import SceneTeacher
@@ -21,16 +22,19 @@ MaskExtractor = Callable[[Tensor], tuple[Tensor, Tensor]]
 class PseudoLabeller(nn.Module):
     """Turns the loader's `uint8` batch into the model's: masks, mixing, normalisation, scenes.
 
-    Masks are made in training and, if `masks_in_eval`, in evaluation; clips are mixed in training
-    only. What the batch already holds (masks, scene logits) is kept instead of computed; a clip
-    mask it lacks is the mean of its frame masks. The module follows the batch to its device.
+    Masks are made in training, if mixing or `masks_in_training` asks for them, and in evaluation
+    if `masks_in_eval` does; clips are mixed in training only. What the batch already holds (masks,
+    scene logits) is kept instead of computed; a clip mask it lacks is the mean of its frame masks.
+    The module follows the batch to its device.
 
     Args:
         mean: normalisation of the model's input, one number a channel.
         std: likewise.
         masks: makes masks from clips; `TrueMasks` takes the data's own.
-        mixing: pastes foregrounds on other backgrounds; it needs masks.
+        mixing: pastes foregrounds on other backgrounds, which needs masks, or adds a distracted
+            view.
         scene_teacher: labels the clips as the model sees them, so a mixed clip by its background.
+        masks_in_training: make masks in training though mixing does not need them.
         masks_in_eval: make masks in evaluation too.
     """
 
@@ -39,8 +43,9 @@ class PseudoLabeller(nn.Module):
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
         masks: MaskExtractor | TrueMasks | None = None,
-        mixing: BackgroundMixing | None = None,
+        mixing: BackgroundMixing | BackgroundErasing | None = None,
         scene_teacher: SceneTeacher | None = None,
+        masks_in_training: bool = True,
         masks_in_eval: bool = False,
     ) -> None:
         super().__init__()
@@ -48,6 +53,7 @@ class PseudoLabeller(nn.Module):
         self.masks = masks
         self.mixing = mixing
         self.scene_teacher = scene_teacher
+        self.masks_in_training = masks_in_training
         self.masks_in_eval = masks_in_eval
 
     @torch.no_grad()
@@ -58,11 +64,13 @@ class PseudoLabeller(nn.Module):
         if self.normalise.mean.device != batch.video.device:
             self.to(batch.video.device)
         batch = replace(batch, video=batch.video.float().div_(255))
-        if self.training or self.masks_in_eval:
+        if self._wants_masks():
             batch = self._with_masks(batch)
         if self.training and self.mixing is not None:
             batch = self.mixing(batch)
         batch = self._with_scenes(batch)
+        if batch.distracted is not None:
+            batch = replace(batch, distracted=self.normalise(batch.distracted))
         return replace(batch, video=self.normalise(batch.video))
 
     @torch.no_grad()
@@ -72,6 +80,11 @@ class PseudoLabeller(nn.Module):
             return batch
         with_masks = self._with_masks(replace(batch, video=self.normalise.undo(batch.video)))
         return replace(with_masks, video=batch.video)
+
+    def _wants_masks(self) -> bool:
+        if not self.training:
+            return self.masks_in_eval
+        return self.masks_in_training or isinstance(self.mixing, BackgroundMixing)
 
     def _with_masks(self, batch: ClipBatch) -> ClipBatch:
         if batch.frame_masks is not None:

@@ -97,13 +97,15 @@ def build_trainer(config: DictConfig) -> L.Trainer:
 def build_module(config: DictConfig, datamodule: VideoDataModule) -> ActionSceneModule:
     """The LightningModule with model, loss terms and matching.
 
-    `weights` fill the whole model; only for training may they lack a part, such as the head.
+    `weights` fill the whole model; only for training may they lack a part, such as the head. The
+    data module's labeller is told whether the loss looks at masks.
     """
     if config.weights:  # the backbone is among them
         config = OmegaConf.merge(config, {"backbone": {"weights": None}})  # type: ignore[assignment]
     losses: dict[str, LossTerm] = {
         name: instantiate(term, name=name) for name, term in config.loss.items() if term
     }
+    datamodule.labeller.masks_in_training = any(term.needs_masks for term in losses.values())
     model = instantiate(config.model)
     if config.weights:
         log.info("%s", load_weights(model, config.weights, strict=not config.train))

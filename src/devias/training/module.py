@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -91,7 +92,7 @@ class ActionSceneModule(L.LightningModule):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> dict[str, Tensor]:
         """The weighted sum of the loss terms; each is logged under its name, unweighted."""
-        prediction = self.model(batch.video)
+        prediction = self._predict_views(batch)
         roles = self.matcher.match(prediction, batch.action, batch.scene)
         terms = torch.stack([term(prediction, roles, batch) for term in self.losses.values()])
         weights = [term.weight for term in self.losses.values()]
@@ -100,6 +101,14 @@ class ActionSceneModule(L.LightningModule):
         logged = {f"loss/{name}": value for name, value in zip(self.losses, values, strict=True)}
         self.log_dict({**logged, "loss/total": loss.detach()}, batch_size=len(batch))
         return {"loss": loss, "terms": values}
+
+    def _predict_views(self, batch: ClipBatch) -> SlotPrediction:
+        """The prediction for the clips, with that for their distracted view where there is one."""
+        if batch.distracted is None:
+            return self.model(batch.video)
+        # One pass for both views: gradient buckets and the compiled graph see a single forward.
+        clips, distracted = self.model(torch.cat([batch.video, batch.distracted])).halves()
+        return replace(clips, distracted=distracted)
 
     def validation_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Update the split's metrics."""

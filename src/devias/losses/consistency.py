@@ -1,0 +1,31 @@
+"""Consistency of the action between two views of a clip (background erasing)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from devias.losses.base import LossTerm
+from devias.structures import ClipBatch, Roles, SlotPrediction
+
+
+class Consistency(LossTerm):
+    """Squared distance of the action slots of the two views, as vectors of unit length.
+
+    Background Erasing pulls the features of a clip and of its distracted view together; of unit
+    length, so that it is not fulfilled by making them small. The scene slot may see the added
+    background.
+    """
+
+    def __init__(self, weight: float = 1.0, name: str = "consistency") -> None:
+        super().__init__(weight, name)
+
+    def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
+        """Raise `ValueError` when the batch has no distracted view."""
+        if prediction.distracted is None:
+            self.require(None, "a second view of every clip (debias=be)")
+        assert prediction.distracted is not None
+        # The same slot of both views: slots start from the same learnt vectors in either.
+        views = (prediction.slots, prediction.distracted.slots)
+        first, second = (F.normalize(Roles.pick(x, roles.action).float(), dim=-1) for x in views)
+        return (first - second).square().sum(-1).mean()
