@@ -97,6 +97,11 @@ def test_misspelt_keys_are_refused():
     with pytest.raises(ValueError, match=r"unknown configuration key 'compat.matching_costs'"):
         check_keys(config)
     config = compose_run()
+    with open_dict(config.recipe):
+        config.recipe.slot_iteration = 3
+    with pytest.raises(ValueError, match=r"unknown configuration key 'recipe.slot_iteration'"):
+        check_keys(config)
+    config = compose_run()
     with open_dict(config.optim):
         config.optim.bse_lr = 3
     with pytest.raises(InstantiationException, match="bse_lr"):

@@ -29,7 +29,7 @@ TERMS = {
 RANDOM = (
     "trainer.max_epochs=3",
     "backbone.drop_path_rate=0.3",
-    "model.head.dropout=0.4",
+    "head.dropout=0.4",
     "debias.prob_aug=0.5",
     "max_batch_per_device=2",  # two accumulated
 )

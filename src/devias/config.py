@@ -51,6 +51,7 @@ def check_keys(config: DictConfig) -> None:
         for group, choice in entry.items()
     }
     _refuse_unknown(config, [*(key for key in train if key != "defaults"), *groups], "")
+    _refuse_unknown(config.get("recipe", {}), train.recipe, "recipe.")
     for group in ("compat", "evaluation", "paths"):
         known = OmegaConf.load(folder / group / f"{groups[group]}.yaml")
         _refuse_unknown(config[group], known, f"{group}.")
