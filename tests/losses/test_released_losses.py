@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
 
 from devias.losses import (
     ActionRecognition,
@@ -13,6 +14,7 @@ from devias.losses import (
 )
 from devias.models.matching import SlotMatcher
 from devias.structures import ClipBatch, SlotPrediction
+from helpers import compose_run
 
 CLIPS, SLOTS, ACTIONS, SCENES, GRID, SEED = 5, 2, 101, 365, (8, 14, 14), 1000
 
@@ -93,6 +95,19 @@ def test_values(target, cost):
             assert value == pytest.approx(RELEASED[name], rel=2e-4)
             value = rounded_as_released(term, prediction, roles, batch).item()
         assert value == pytest.approx(RELEASED[name], rel=1e-5), name
+
+
+@pytest.mark.parametrize("target", ["distribution", "label"])
+def test_compat_official_trains_with_these_terms(target):
+    """The weighted sum over the terms of the configuration, matched as it says."""
+    config = compose_run("compat=official", f"loss.scene_recognition.target={target}")
+    losses = {name: instantiate(term, name=name) for name, term in config.loss.items()}
+    prediction, batch = inputs()
+    roles = instantiate(config.matcher).match(prediction, batch.action, batch.scene)
+    total = sum(term.weight * term(prediction, roles, batch) for term in losses.values())
+    others = {"scene_distribution", "scene_label"} - {f"scene_{target}"}
+    expected = sum(value for name, value in RELEASED.items() if name not in others)
+    assert total.item() == pytest.approx(expected, rel=2e-5)
 
 
 @pytest.mark.parametrize(("target", "key"), [("distribution", "KL"), ("label", "CE")])

@@ -7,7 +7,6 @@ import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from released_layout import by_formula, devias_shapes, linear, norm, vit_shapes
 
 import devias
 from devias.models import load_model
@@ -20,6 +19,7 @@ from devias.models.loading import _ratio
 from devias.models.reading import WeightsError
 from devias.models.saving import save_weights
 from devias.models.slot_attention import SlotAttention
+from released_layout import by_formula, devias_shapes, linear, norm, vit_shapes
 
 DIM = 12
 VIT = {"dim": DIM, "depth": 2, "patch": 4, "hidden": 20}

@@ -5,6 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+
+from devias.models import load_model
+from devias.models.matching import SlotMatcher
+from devias.structures import Roles
 from released_layout import (
     by_formula,
     devias_shapes,
@@ -14,10 +18,6 @@ from released_layout import (
     value,
     vit_shapes,
 )
-
-from devias.models import load_model
-from devias.models.matching import SlotMatcher
-from devias.structures import Roles
 
 NUM_ACTIONS, NUM_SCENES = 101, 365
 SEED = 1000

@@ -3,7 +3,6 @@
 import pytest
 import timm
 import torch
-from released_layout import by_formula, devias_shapes, linear, norm, vit_shapes
 
 from devias.models.backbone import VideoViT, interpolate_positions, sincos_positions
 from devias.models.baselines import TokenViT
@@ -13,6 +12,7 @@ from devias.models.mask_decoder import MaskDecoder
 from devias.models.reading import WeightsError
 from devias.models.slot_attention import SlotAttention
 from devias.models.weights import load_backbone, load_weights, read_weights, video_vit
+from released_layout import by_formula, devias_shapes, linear, norm, vit_shapes
 
 DIM = 12
 VIT = {"dim": DIM, "depth": 2, "patch": 4, "hidden": 20}
