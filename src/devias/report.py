@@ -32,7 +32,7 @@ def report(folder: Path) -> None:
     write_text(folder / "table.md", table.to_markdown())
     write_text(folder / "table.csv", table.to_csv())
     save_figure(scene_bias_figure(results), folder / "scene_bias.png")
-    figures = sorted(folder.rglob("*.png"))
+    figures = sorted(path for path in folder.rglob("*.png") if "wandb" not in path.parts)
     print("Everything is in", folder)
     for path in figures:
         print("  ", path.relative_to(folder))
