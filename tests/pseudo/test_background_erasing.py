@@ -5,6 +5,7 @@ import torch
 
 from devias.pseudo import BackgroundErasing, PseudoLabeller
 from devias.structures import ClipBatch
+from sync_guard import no_host_sync
 
 
 def make_batch(video):
@@ -46,6 +47,11 @@ def test_the_labeller_adds_the_view_in_training_only_and_normalises_it():
     assert labeller.eval()(batch).distracted is None
     labelled = labeller.train()(batch)  # of a clip of one frame the view is the clip
     torch.testing.assert_close(labelled.distracted, labelled.video)
+
+
+def test_the_view_is_made_without_waiting_for_the_device():
+    with no_host_sync():
+        BackgroundErasing()(make_batch(torch.rand(3, 3, 4, 2, 2)))
 
 
 @pytest.mark.parametrize("share", [0, 1.1, -0.2])
