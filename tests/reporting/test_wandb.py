@@ -55,6 +55,7 @@ FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 
 def records(run_dir):
     """What an offline run wrote, by kind: LevelDB's log format after a header of 7 bytes."""
+    wandb.teardown()  # the last of it is written when the service ends
     (path,) = (run_dir / "wandb").glob("offline-run-*/*.wandb")
     data, place, message = path.read_bytes(), 7, b""
     while place < len(data):
@@ -99,12 +100,8 @@ def test_an_offline_run_holds_losses_metrics_figures_and_configuration(tmp_path)
             picture.verify()
 
 
-@pytest.mark.parametrize(
-    ("key", "seconds"), [(KEY, 8), ("too-short", 4), (None, 4)], ids=["no network", "bad", "none"]
-)
-def test_where_there_is_no_way_in_the_run_goes_on_offline(
-    tmp_path, monkeypatch, caplog, key, seconds
-):
+@pytest.mark.parametrize("key", [KEY, "too-short", None], ids=["no network", "bad key", "no key"])
+def test_where_there_is_no_way_in_the_run_goes_on_offline(tmp_path, monkeypatch, caplog, key):
     monkeypatch.setenv("WANDB_MODE", "online")
     monkeypatch.setenv("WANDB_BASE_URL", NOWHERE)
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "1")
@@ -117,7 +114,7 @@ def test_where_there_is_no_way_in_the_run_goes_on_offline(
         logger.log_metrics({"loss/total": 2.0}, step=1)
     logger.finalize("success")
     logger.close()
-    assert time.monotonic() - start < seconds
+    assert time.monotonic() - start < 45  # W&B itself would go on trying for 90 seconds
     assert "W&B goes on offline" in caplog.text
     assert wandb.setup().settings.finish_timeout == 120  # nor is there an endless wait at the end
     kinds = [kind for kind, _ in records(tmp_path / "run")]
