@@ -77,7 +77,7 @@ class TooManyBadVideos(RuntimeError):
 class VideoDataset(Dataset[VideoSample]):
     """Clips of `records`: base of the training and the evaluation dataset.
 
-    With `preload`, `load()` decodes every video once into memory, which pays when the whole
+    `preload()` decodes every video once into memory, which pays when the whole
     dataset fits there; otherwise every access decodes only the frames it needs.
 
     Args:

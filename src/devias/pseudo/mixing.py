@@ -91,7 +91,7 @@ def fill_masked(video: Tensor, masks: Tensor) -> Tensor:
         masks: `[B, 1, 1 or T, H, W]` in [0, 1].
 
     Returns:
-        `[B, 3, T, H, W]`; pixels under a mask of 0 are unchanged.
+        `[B, 3, T, H, W]`; what is further than `DILATION // 2` pixels from a mask is unchanged.
     """
     # Contours are half covered, and would go on moving: cover a little more.
     masks = F.max_pool3d(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,8 +18,6 @@ from devias.losses.base import LossTerm
 from devias.models.matching import SlotMatcher
 from devias.structures import ClipBatch, Roles, SlotPrediction
 from devias.training.optim import OptimizerSettings, build_optimizer
-
-log = logging.getLogger(__name__)
 
 
 class ActionSceneModule(L.LightningModule):
