@@ -41,14 +41,13 @@ def test_separate_heads_train_in_half_precision():
     assert all(p.grad.isfinite().all() for p in head.parameters())
 
 
-def test_init_scale_and_bias():
+def test_init_scale():
     torch.manual_seed(1)
     full = UnifiedHead(5, 3, 4)
     torch.manual_seed(1)
     small = UnifiedHead(5, 3, 4, init_scale=0.001)
     torch.testing.assert_close(small.fc.weight, full.fc.weight * 0.001)
     assert full.fc.bias.eq(0).all()
-    assert UnifiedHead(5, 3, 4, bias=False).fc.bias is None
 
 
 def test_dropout_acts_in_training_only():

@@ -100,6 +100,29 @@ def test_positions_are_those_of_the_size_told(tmp_path):
     torch.testing.assert_close(model.backbone.pos_embed, plain.pos_embed)
 
 
+IDLE = {"cls_token": (1, 1, DIM), "scene_token": (1, 1, DIM)}
+IDLE |= linear("scene_head", 4, DIM) | norm("fc_norm", DIM) | linear("fusion_head", 3, 2 * DIM)
+
+
+def test_what_the_released_devias_holds_but_does_not_run_is_ignored(tmp_path, caplog):
+    caplog.set_level("INFO")
+    clip = torch.randn(CLIP)
+    plain = load_model(save(tmp_path, released()), 5, 4, "official", **SIZE)(clip)
+    path = save(tmp_path, released() | by_formula(IDLE))
+    model = load_model(path, 5, 4, "official", **SIZE)
+    assert "norm" in dict(model.backbone.named_modules())
+    torch.testing.assert_close(model(clip).logits, plain.logits, rtol=0, atol=0)
+    assert "8 ignored" in caplog.text
+
+
+def test_a_norm_before_the_tokens_makes_a_pooled_one_idle(tmp_path):
+    shapes = [norm("norm", DIM), TOKENS, linear("head", 7, DIM)]
+    clip, arguments = torch.randn(CLIP), {"num_actions": 3, "image_size": 8, **SIZE}
+    plain = load_model(save(tmp_path, vit(*shapes)), **arguments)(clip)
+    idle = load_model(save(tmp_path, vit(*shapes, norm("fc_norm", DIM))), **arguments)(clip)
+    torch.testing.assert_close(idle.logits, plain.logits, rtol=0, atol=0)
+
+
 TOKENS = {"cls_token": (1, 1, DIM), "scene_token": (1, 1, DIM)}
 
 
@@ -208,21 +231,43 @@ MEAN = [norm("fc_norm", DIM), linear("head", 7, DIM)]
             {"num_actions": 5, "image_size": 8, **SIZE},
             "3 action and 4 scene classes, not 5 and None",
         ),
-        (
-            {k: v for k, v in released().items() if k != "blocks.0.mlp.fc1.weight"},
-            {"num_actions": 5, **SIZE},
-            "backbone.blocks.0.mlp.fc1.weight is missing",
-        ),
-        (
-            {k: v for k, v in released().items() if k != "agg_block.last_layer.0.weight"},
-            {"num_actions": 5, **SIZE},
-            "slot_attention: norm.weight is missing",
-        ),
     ],
 )
 def test_what_is_wrong_or_must_be_told(tmp_path, state, arguments, message):
     with pytest.raises(WeightsError, match=rf"x\.pth.*{message}"):
         load_model(save(tmp_path, state), **arguments)
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ("blocks.0.mlp.fc1.weight", "backbone.blocks.0.mlp.fc1.weight is missing"),
+        ("blocks.0.", "backbone.blocks.0.mlp.fc1.weight is missing"),
+        ("blocks.1.attn.q_bias", "blocks.1.attn.q_bias is missing"),
+        ("blocks.0.attn.v_bias", "blocks.0.attn.v_bias is missing"),
+        ("norm.weight", "lacks backbone.norm.weight"),
+        ("agg_block.latents", "slot_attention.slots is missing"),
+        ("agg_block.layers.1.", "round 1 of its slot attention lacks norm_tokens.1.bias"),
+        ("agg_block.layers.2.0.norm.bias", "round 2 .* lacks updates.2.norm_slots.bias"),
+        ("agg_block.last_layer.0.weight", "slot_attention: norm.weight is missing"),
+        ("mask_predictor.decoder.2.bias", "mask_decoder: layers.2.bias is missing"),
+        ("head.weight", "head.fc.weight is missing"),
+        ("head.bias", "head: fc.bias is missing"),
+        ("head.", "they have slots but no linear head over them; found was none"),
+    ],
+)
+def test_a_released_devias_that_lacks_a_part_is_refused(tmp_path, missing, message, tied):
+    state = {k: v for k, v in released(tied=tied).items() if not k.startswith(missing)}
+    with pytest.raises(WeightsError, match=rf"x\.pth.*{message}"):
+        load_model(save(tmp_path, state), 5, 4, **SIZE)
+
+
+def test_another_kind_of_head_is_refused_by_its_name(tmp_path):
+    state = {k: v for k, v in released().items() if not k.startswith("head.")}
+    state |= by_formula(linear("head.fc1", 8, DIM) | linear("head.fc2", 9, 8))
+    with pytest.raises(WeightsError, match=r"no linear head over them; found was head\.fc1\.weight"):
+        load_model(save(tmp_path, state), 5, 4, **SIZE)
 
 
 def our_devias():

@@ -97,6 +97,7 @@ class TestBackbone:
         [
             ({"drop": "blocks.1.mlp.fc1.weight"}, "blocks.1.mlp.fc1.weight is missing"),
             ({"drop": "blocks.1.attn.qkv.weight"}, "blocks.1.attn.qkv.weight is missing"),
+            ({"drop": "blocks.1.attn.v_bias"}, "blocks.1.attn.v_bias is missing"),
             ({"depth": 1}, "it has blocks the backbone lacks: blocks.1"),
             ({"depth": 3}, r"blocks.2.\S+ is missing.* and 9 more"),
             ({"patch_size": 2}, r"patch_embed.proj.weight is \[12, 3, 2, 4, 4\] instead of"),
@@ -211,6 +212,12 @@ class TestImageViT:
         else:  # our extra token keeps its own position
             torch.testing.assert_close(ours.pos_embed[:, 1:], theirs.pos_embed)
 
+    def test_a_block_alone_without_bias_is_an_error(self, tmp_path):
+        state = self.build().state_dict()
+        del state["blocks.1.attn.qkv.bias"]
+        with pytest.raises(WeightsError, match=r"blocks.1.attn.qkv.bias is missing"):
+            load_backbone(backbone(num_frames=2, image_size=16), save(tmp_path, state))
+
     def test_positions_repeat_over_time_and_grow_in_space(self, tmp_path):
         theirs = self.build()
         ours = backbone(image_size=32)  # grid (2, 8, 8), no class token
@@ -315,6 +322,14 @@ class TestWholeModel:
             torch.testing.assert_close(held, state[f"agg_block.layers.{i}.0.norm_context.bias"])
         with pytest.raises(WeightsError, match=r"slot_attention: .* is not in the model"):
             load_weights(self.devias(shared=True), save(tmp_path, state))
+
+    def test_a_gap_in_untied_rounds_is_not_filled_by_another(self, tmp_path):
+        model = self.devias(shared=False)
+        state = model.state_dict()
+        del state["slot_attention.updates.1.to_q.weight"]
+        message = r"slot_attention: updates.1.to_q.weight is missing"
+        with pytest.raises(WeightsError, match=message):
+            load_weights(model, save(tmp_path, state))
 
     def test_other_classes_are_an_error_or_a_new_head(self, tmp_path):
         path = save(tmp_path, self.released())

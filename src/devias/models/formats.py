@@ -121,7 +121,8 @@ def convert(file: WeightFile) -> Weights:
     """Recognise the format and rename.
 
     Raises:
-        WeightsError: it is no ViT of a known format, or one with layers this package lacks.
+        WeightsError: it is no ViT of a known format, or one with layers this package lacks, or
+            one of which parts are missing.
     """
     tensors = strip_wrappers(file.tensors)
     extra: dict[str, Any] = {"settings": file.settings, "architecture": file.architecture}
@@ -131,6 +132,7 @@ def convert(file: WeightFile) -> Weights:
         return Weights(state, "this package", ignored, *_trained_on(state, file), **extra)
 
     tensors, label, ignored = _as_vit(tensors)
+    ignored += _drop_unused(tensors)
     rules = SEPARATE_HEADS if "scene_head.weight" in tensors else RELEASED
     _join_tokens(tensors)
     _fold_layer_scale(tensors)
@@ -200,7 +202,7 @@ def _as_vit(tensors: State) -> tuple[State, str, list[str]]:
         )
     if kernel.ndim == 4:
         label = "timm image ViT"
-    elif "agg_block.latents" in tensors:
+    elif _has_slots(tensors):
         label = "released DEVIAS"
     elif "scene_token" in tensors:
         label = "released two-token model"
@@ -211,6 +213,27 @@ def _as_vit(tensors: State) -> tuple[State, str, list[str]]:
     else:
         label = "video ViT"
     return dict(tensors), label, []
+
+
+def _has_slots(tensors: State) -> bool:
+    return any(name.startswith("agg_block.") for name in tensors)
+
+
+def _drop_unused(tensors: State) -> list[str]:
+    """Remove what the released code may build but not run → their names.
+
+    Its DEVIAS reads slots, so tokens, a pooled norm and a second head stand idle; a model that
+    reads tokens has its norm before them.
+    """
+    unused: tuple[str, ...] = ()
+    if _has_slots(tensors):
+        unused = ("cls_token", "scene_token", "fc_norm.", "scene_head.")
+    elif "cls_token" in tensors and "norm.weight" in tensors:
+        unused = ("fc_norm.",)
+    names = [name for name in tensors if name.startswith(unused)]
+    for name in names:
+        del tensors[name]
+    return names
 
 
 def _join_tokens(tensors: State) -> None:
@@ -231,39 +254,53 @@ def _fold_layer_scale(tensors: State) -> None:
 
 
 def _fuse_qkv(tensors: State) -> None:
-    """Join what is split: q, k and v, or only their biases, of which VideoMAE has none for k."""
+    """Join what is split: q, k and v, or only their biases, of which VideoMAE has none for k.
+
+    Raises:
+        WeightsError: q has a bias and v has none, or the other way round.
+    """
     matches = (re.match(r"blocks\.\d+\.attn\.", name) for name in tensors)
-    for layer in {match[0] for match in matches if match}:
+    layers = sorted({match[0] for match in matches if match})
+    for layer in layers:
         names = [f"{layer}{x}.weight" for x in "qkv"]
         if all(name in tensors for name in names):
             tensors[f"{layer}qkv.weight"] = torch.cat([tensors.pop(name) for name in names])
         bias = {x: tensors.pop(f"{layer}{x}.bias", None) for x in "qkv"}
         bias |= {x: tensors.pop(f"{layer}{x}_bias", bias[x]) for x in "qv"}
-        known = [value for value in bias.values() if value is not None]
-        weight = tensors.get(f"{layer}qkv.weight")
-        if weight is not None and f"{layer}qkv.bias" not in tensors:
-            known.append(weight[: len(weight) // 3, 0])
-        if known:
-            zeros = torch.zeros_like(known[0])
-            parts = [zeros if value is None else value for value in bias.values()]
-            tensors[f"{layer}qkv.bias"] = torch.cat(parts)
+        q, k, v = bias.values()
+        if q is not None and v is not None:
+            k = torch.zeros_like(q) if k is None else k
+            tensors[f"{layer}qkv.bias"] = torch.cat([q, k, v])
+        elif q is not v:
+            raise WeightsError(f"{layer}{'q' if q is None else 'v'}_bias is missing")
+    if not any(f"{layer}qkv.bias" in tensors for layer in layers):  # a ViT built without
+        for layer in layers:
+            if f"{layer}qkv.weight" in tensors:
+                weight = tensors[f"{layer}qkv.weight"]
+                tensors[f"{layer}qkv.bias"] = weight.new_zeros(len(weight))
 
 
 def _keep_tied_once(state: State) -> int | None:
-    """Drop repetitions of tied rounds of slot attention → how many rounds there are."""
+    """Drop repetitions of tied rounds of slot attention → how many rounds there are.
+
+    Raises:
+        WeightsError: a round lacks what others have, or is missing altogether.
+    """
     rounds: dict[int, State] = {}
     for name, tensor in state.items():
         match = re.match(r"slot_attention\.(updates|norm_tokens)\.(\d+)\.", name)
         if match:
-            rounds.setdefault(int(match[2]), {})[match[1] + name[match.end() :]] = tensor
+            rounds.setdefault(int(match[2]), {})[f"{match[1]}.#.{name[match.end() :]}"] = tensor
     if not rounds:
         return None
-    first = rounds[min(rounds)]
-    tied = all(
-        other.keys() == first.keys() and all(torch.equal(other[k], first[k]) for k in first)
-        for other in rounds.values()
-    )
-    if tied:
+    wanted = set().union(*rounds.values())
+    for i in range(max(rounds) + 1):
+        if missing := sorted(wanted - rounds.get(i, {}).keys()):
+            raise WeightsError(
+                f"round {i} of its slot attention lacks "
+                f"{some(name.replace('#', str(i)) for name in missing)}"
+            )
+    if all(torch.equal(other[k], rounds[0][k]) for other in rounds.values() for k in wanted):
         repeated = re.compile(r"slot_attention\.(?:updates|norm_tokens)\.(?!0\.)")
         for name in [name for name in state if repeated.match(name)]:
             del state[name]

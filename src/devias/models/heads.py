@@ -24,7 +24,6 @@ class UnifiedHead(nn.Module):
         num_scenes: N_S; 0 for an action-only model.
         dropout: of the slots, in training.
         init_scale: factor on the initial weights.
-        bias: whether the layer has one.
 
     Raises:
         ValueError: there is no class to predict.
@@ -39,7 +38,6 @@ class UnifiedHead(nn.Module):
         num_scenes: int,
         dropout: float = 0.0,
         init_scale: float = 1.0,
-        bias: bool = True,
     ) -> None:
         super().__init__()
         _check_counts(num_actions, num_scenes, least=0)
@@ -47,7 +45,7 @@ class UnifiedHead(nn.Module):
         self.num_actions = num_actions
         self.num_scenes = num_scenes
         self.dropout = nn.Dropout(dropout)
-        self.fc = _linear(dim, num_actions + num_scenes, init_scale, bias)
+        self.fc = _linear(dim, num_actions + num_scenes, init_scale)
 
     def forward(self, slots: Tensor) -> Tensor:
         """Slots `[B, K, D]` → logits `[B, K, N_A + N_S]`, actions first."""
@@ -73,7 +71,6 @@ class SeparateHeads(nn.Module):
         num_scenes: int,
         dropout: float = 0.0,
         init_scale: float = 1.0,
-        bias: bool = True,
     ) -> None:
         super().__init__()
         _check_counts(num_actions, num_scenes, least=1)
@@ -81,8 +78,8 @@ class SeparateHeads(nn.Module):
         self.num_actions = num_actions
         self.num_scenes = num_scenes
         self.dropout = nn.Dropout(dropout)
-        self.action = _linear(dim, num_actions, init_scale, bias)
-        self.scene = _linear(dim, num_scenes, init_scale, bias)
+        self.action = _linear(dim, num_actions, init_scale)
+        self.scene = _linear(dim, num_scenes, init_scale)
 
     def forward(self, slots: Tensor) -> Tensor:
         """Slots `[B, 2, D]` → logits `[B, 2, N_A + N_S]`."""
@@ -92,13 +89,12 @@ class SeparateHeads(nn.Module):
         return torch.stack([action, scene], dim=1)
 
 
-def _linear(dim: int, classes: int, init_scale: float, bias: bool) -> nn.Linear:
-    layer = nn.Linear(dim, classes, bias=bias)
+def _linear(dim: int, classes: int, init_scale: float) -> nn.Linear:
+    layer = nn.Linear(dim, classes)
     trunc_normal_(layer.weight, std=0.02)
     with torch.no_grad():
         layer.weight.mul_(init_scale)
-    if bias:
-        nn.init.zeros_(layer.bias)
+    nn.init.zeros_(layer.bias)
     return layer
 
 

@@ -13,7 +13,7 @@ from devias.models.architecture import build
 from devias.models.backbone import VideoViT
 from devias.models.baselines import TokenViT
 from devias.models.devias import DEVIAS
-from devias.models.formats import RELEASED_SLOT_HEADS, Weights
+from devias.models.formats import RELEASED_SLOT_HEADS, Weights, some
 from devias.models.reading import WeightsError
 from devias.models.weights import load_backbone, load_weights, read_weights
 
@@ -120,9 +120,12 @@ def _architecture(
         return stored
     backbone = _stored_backbone(weights) or _backbone(weights, sizes)
     dim = backbone["embed_dim"]
+    has_slots = any(name.startswith("slot_attention.") for name in weights.state)
     if not any(name.startswith("head.") for name in weights.state):
+        if has_slots:
+            found = some(name for name in weights.ignored if "head" in name) or "none"
+            raise WeightsError(f"they have slots but no linear head over them; found was {found}")
         return _fresh_devias(backbone, num_actions, num_scenes)
-    has_slots = "slot_attention.slots" in weights.state
     roles = 2 if has_slots else backbone["num_tokens"]
     head = {"dim": dim, **_head(weights, num_actions, num_scenes, roles)}
     if not has_slots:
@@ -231,7 +234,7 @@ def _head(
             )
         return {"type": "SeparateHeads", "num_actions": actions, "num_scenes": scenes}
     rows = _shape(weights, "head.fc.weight")[0]
-    counts = {"type": "UnifiedHead", "bias": "head.fc.bias" in weights.state}
+    counts = {"type": "UnifiedHead"}
     if roles < 2 and rows != (num_actions or 0) + (num_scenes or 0):
         return counts | _single_task(rows, num_actions, num_scenes, scenes_first=roles == 1)
     if num_actions is None and num_scenes is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -238,6 +239,8 @@ def _fit_tokens(state: State, backbone: VideoViT, report: LoadReport) -> None:
 
 def _untie(state: State, expected: State) -> None:
     """Repeat tied rounds of slot attention for a model that has weights for each."""
+    if any(re.match(r"(updates|norm_tokens)\.(?!0\.)", name) for name in state):
+        return
     for name in expected:
         module, _, rest = name.partition(".")
         first = f"{module}.0.{rest.partition('.')[2]}"
