@@ -115,21 +115,26 @@ def test_every_row_trains_and_answers(row, monkeypatch, request):
         ("model=scene_vit head=separate", "separate heads cannot predict 0 action and 8 scene"),
         ("pseudo=none debias=none", "needs frame masks .*; drop it with ~loss.attention_guidance"),
         ("pseudo=none model=two_token decoder=mask", "mask_prediction needs clip masks"),
-        ("pseudo=none", "mixing needs clip masks: choose a mask extractor"),
+        ("pseudo=none", "mixing needs masks: choose an extractor"),
+        ("backbone.num_frames=4", r"takes clips \[B, 3, 4, 48, 48\], got \[2, 3, 8, 48, 48\]"),
+        ("backbone.tubelet_size=4 pseudo.tubelet_size=2", "4 frame masks a clip.* 2 tubelets"),
         ("model=two_token loss=devias", "attention_guidance needs a model with slot attention"),
         ("model=one_token decoder=mask loss.mask_prediction.slots=both", "both needs two slots"),
         ("model.slot_attention.num_slots=1 loss.mask_prediction.slots=scene", "needs two slots"),
         ("model.slot_attention.num_slots=0", "at least one slot and one iteration"),
         ("model.slot_attention.softmax_axis=rows", "softmax_axis must be 'slots' or 'keys'"),
         ("matcher.assignment=auction", "assignment must be one of hungarian, greedy, fixed"),
-        ("compat=official", "scene_recognition needs scene_logits .* or target=label"),
+        ("compat=official", "needs scene_logits .* or loss.scene_recognition.target=label"),
         ("loss.mask_prediction.slots=all", "slots must be one of action, scene, both, not 'all'"),
         ("model=action_vit loss=recognition", "scene_recognition needs a head with scene classes"),
     ],
 )
-def test_what_means_nothing_is_refused_with_the_reason(overrides, message, monkeypatch):
+def test_what_means_nothing_is_refused_with_the_reason_before_anything_is_decoded(
+    overrides, message
+):
+    weights = ["backbone.weights=null"] if "backbone" in overrides else []
     with pytest.raises(Exception, match=message):
-        run_steps(*parts(*overrides.split()), monkeypatch, steps=1)
+        parts(*overrides.split(), *weights)
 
 
 @pytest.mark.parametrize("decoder", ["none", "mask", "pixel"])

@@ -53,6 +53,7 @@ def plain_errors() -> Iterator[None]:
     from devias.data.decoding import VideoError
     from devias.data.masks import MaskError
     from devias.data.records import AnnotationError
+    from devias.losses.base import LossTermError
     from devias.models.reading import WeightsError
     from devias.pseudo.cache import CacheError
     from devias.training.callbacks import NonFiniteLossError
@@ -65,6 +66,7 @@ def plain_errors() -> Iterator[None]:
         ConfigError,
         FileExistsError,  # in the place of an output
         FileNotFoundError,  # missing data and weights
+        LossTermError,
         MaskError,
         NonFiniteLossError,
         TooManyBadVideos,

@@ -2,7 +2,7 @@
 
 from devias.losses.action import ActionRecognition
 from devias.losses.attention_guidance import AttentionGuidance
-from devias.losses.base import LossTerm
+from devias.losses.base import LossTerm, LossTermError
 from devias.losses.consistency import Consistency
 from devias.losses.mask_prediction import MaskPrediction
 from devias.losses.pixel_prediction import PixelPrediction
@@ -14,6 +14,7 @@ __all__ = [
     "AttentionGuidance",
     "Consistency",
     "LossTerm",
+    "LossTermError",
     "MaskPrediction",
     "PixelPrediction",
     "SceneRecognition",

@@ -18,7 +18,7 @@ class ActionRecognition(LossTerm):
         super().__init__(weight, name)
 
     def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
-        """Raise `ValueError` when the head has no action classes."""
+        """Raise `LossTermError` when the head has no action classes."""
         if prediction.num_actions == 0:
             self.require(None, "a head with action classes")
         logits = Roles.pick(prediction.logits, roles.action)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from devias.losses.base import LossTerm, pool_masks
+from devias.losses.base import LossTerm, LossTermError, pool_masks
 from devias.structures import ClipBatch, Roles, SlotPrediction
 
 
@@ -21,12 +21,12 @@ class AttentionGuidance(LossTerm):
         super().__init__(weight, name)
 
     def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
-        """Raise `ValueError` without slot attention, `frame_masks`, or one mask a tubelet."""
+        """Raise `LossTermError` without slot attention, `frame_masks`, or one mask a tubelet."""
         attention = self.require(prediction.attention, "a model with slot attention")
         masks = self.require(batch.frame_masks, "frame masks (pseudo labels)")
         tubelets, *size = prediction.grid
         if masks.shape[1] != tubelets:
-            raise ValueError(
+            raise LossTermError(
                 f"{self.name}: the batch has {masks.shape[1]} frame masks a clip, "
                 f"the model {tubelets} tubelets"
             )

@@ -9,6 +9,10 @@ from torch import Tensor
 from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
 
 
+class LossTermError(ValueError):
+    """A term that the model or the data cannot serve; says which one, what it needs, what to do."""
+
+
 class LossTerm(pl.Callback):
     """One term of the training loss: `loss += term.weight * term(prediction, roles, batch)`.
 
@@ -37,9 +41,9 @@ class LossTerm(pl.Callback):
         raise NotImplementedError
 
     def require(self, value: Tensor | None, what: str) -> Tensor:
-        """Return `value`; raise `ValueError` where the model or the data lacks it."""
+        """Return `value`; raise `LossTermError` where the model or the data lacks it."""
         if value is None:
-            raise ValueError(f"{self.name} needs {what}; drop it with ~loss.{self.name}")
+            raise LossTermError(f"{self.name} needs {what}; drop it with ~loss.{self.name}")
         return value
 
     def __repr__(self) -> str:

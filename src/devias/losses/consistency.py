@@ -21,7 +21,7 @@ class Consistency(LossTerm):
         super().__init__(weight, name)
 
     def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
-        """Raise `ValueError` when the batch has no distracted view."""
+        """Raise `LossTermError` when the batch has no distracted view."""
         if prediction.distracted is None:
             self.require(None, "a second view of every clip (debias=be)")
         assert prediction.distracted is not None

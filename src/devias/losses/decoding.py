@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from devias.losses.base import LossTerm
+from devias.losses.base import LossTerm, LossTermError
 from devias.structures import ClipBatch, Roles, SlotPrediction
 
 Slots = Literal["action", "scene", "both"]
@@ -33,12 +33,14 @@ class Decoding(LossTerm):
         self.slots = slots
 
     def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
-        """Raise `ValueError` without a decoder of this kind, without `clip_mask`, or when the
+        """Raise `LossTermError` without a decoder of this kind, without `clip_mask`, or when the
         only slot should be told from itself."""
         decoded = self.decoded(prediction)
         mask = self.require(batch.clip_mask, "clip masks (pseudo labels)")
         if self.slots != "action" and decoded.shape[1] == 1:
-            raise ValueError(f"{self.name}: slots={self.slots} needs two slots, the model has one")
+            raise LossTermError(
+                f"{self.name}: slots={self.slots} needs two slots, the model has one"
+            )
         shares = {"action": (roles.action, mask), "scene": (roles.scene, 1 - mask)}
         losses = [
             self.compare(Roles.pick(decoded, role), share, prediction, batch)

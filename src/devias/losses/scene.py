@@ -39,7 +39,7 @@ class SceneRecognition(LossTerm):
         self.scale = scale
 
     def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
-        """Raise `ValueError` when the head has no scene classes or the teacher is missing."""
+        """Raise `LossTermError` when the head has no scene classes or the teacher is missing."""
         num_actions, classes = prediction.num_actions, prediction.logits.shape[-1]
         if num_actions == classes:
             self.require(None, "a head with scene classes")
@@ -48,7 +48,9 @@ class SceneRecognition(LossTerm):
             scene = batch.per_clip(batch.scene)
             target = torch.where(scene == UNKNOWN, UNKNOWN, scene + num_actions)
             return cross_entropy_of_known(logits, target)
-        teacher = self.require(batch.scene_logits, "scene_logits (a scene model) or target=label")
+        teacher = self.require(
+            batch.scene_logits, f"scene_logits (a scene model) or loss.{self.name}.target=label"
+        )
         divergence = F.kl_div(
             logits.log_softmax(-1),
             _unified_distribution(teacher, num_actions),

@@ -16,7 +16,7 @@ class Silhouettes(LossTerm):
         super().__init__(weight, name)
 
     def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
-        """Raise `ValueError` when the model does not decode silhouettes or the data has none."""
+        """Raise `LossTermError` when the model does not decode silhouettes or the data has none."""
         logits = self.require(prediction.silhouette_logits, "a model with a silhouette decoder")
         truth = self.require(batch.true_masks, "data with true masks")
         target = pool_masks(truth, (logits.shape[2], logits.shape[3]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +16,16 @@ from devias.pseudo.scene_teacher import SceneTeacher
 from devias.pseudo.true_masks import TrueMasks
 from devias.structures import UNKNOWN, ClipBatch
 
-MaskExtractor = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Clips `[B, 3, T, H, W]` in [0, 1] → clip masks `[B, H, W]`, frame masks `[B, T', H, W]`."""
+
+class MaskExtractor(Protocol):
+    """What makes human masks from clips."""
+
+    tubelet_size: int
+    """Frames that share one frame mask; T' = T / tubelet_size."""
+
+    def __call__(self, video: Tensor) -> tuple[Tensor, Tensor]:
+        """Clips `[B, 3, T, H, W]` in [0, 1] → clip `[B, H, W]` and frame `[B, T', H, W]` masks."""
+        ...
 
 
 class PseudoLabeller(nn.Module):

@@ -22,6 +22,7 @@ from devias.training.callbacks import StoreConfig
 from devias.training.checkpoint_io import AtomicCheckpointIO
 from devias.training.module import ActionSceneModule
 from devias.training.optim import split_global_batch
+from devias.training.rehearsal import rehearse
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +100,9 @@ def build_module(config: DictConfig, datamodule: VideoDataModule) -> ActionScene
 
     `weights` fill the whole model; only for training may they lack a part, such as the head. The
     data module's labeller is told whether the loss looks at masks.
+
+    Raises:
+        ConfigError, LossTermError: model, loss terms and labels do not fit together.
     """
     if config.weights:  # the backbone is among them
         config = OmegaConf.merge(config, {"backbone": {"weights": None}})  # type: ignore[assignment]
@@ -107,12 +111,22 @@ def build_module(config: DictConfig, datamodule: VideoDataModule) -> ActionScene
     }
     datamodule.labeller.masks_in_training = any(term.needs_masks for term in losses.values())
     model = instantiate(config.model)
+    matcher = instantiate(config.matcher)
+    if config.train:
+        rehearse(
+            model,
+            losses,
+            matcher,
+            datamodule.labeller,
+            (datamodule.clip_length, datamodule.image_size, datamodule.image_size),
+            datamodule.train_masks,
+        )
     if config.weights:
         log.info("%s", load_weights(model, config.weights, strict=not config.train))
     return ActionSceneModule(
         model=model,
         losses=losses,
-        matcher=instantiate(config.matcher),
+        matcher=matcher,
         optimizer=instantiate(config.optim),
         global_batch=config.global_batch,
         val_splits=datamodule.val_splits,
