@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from devias.pseudo.mixing import BackgroundMixing, fill_masked
+from devias.pseudo.mixing import BackgroundMixing, fill_masked, spread
 from devias.structures import UNKNOWN, ClipBatch
 from sync_guard import no_host_sync
 
@@ -176,3 +177,10 @@ def test_a_filled_background_shows_no_second_actor():
         mixed = BackgroundMixing(1.0, "frame", fill=True)(batch)
         assert torch.allclose(mixed.video[0, 0, 0], masks[0, 0], atol=1e-5)
         assert torch.allclose(mixed.video[1, 0, 0], 0.5 * masks[1, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2, 7])
+def test_spread_is_the_maximum_of_the_neighbours(reach):
+    masks = torch.rand(2, 1, 3, 5, 4)
+    expected = F.max_pool3d(masks, (1, 2 * reach + 1, 1), 1, (0, reach, 0))
+    torch.testing.assert_close(spread(masks, -2, reach), expected, rtol=0, atol=0)

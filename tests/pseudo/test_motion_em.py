@@ -12,6 +12,7 @@ from devias.pseudo.motion_em import (
     _nearness,
     colour_index,
     moving_against_background,
+    temporal_median,
 )
 from devias.pseudo.quality import mask_quality
 from devias.pseudo.true_masks import TrueMasks
@@ -200,3 +201,12 @@ def test_nearness_by_hand():
     assert nearness[0, 0, 5, 2].item() == pytest.approx(
         6.25 - 0.01 / 0.013 - 0.01 / 0.003, abs=1e-3
     )
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 8])
+def test_the_temporal_median_is_that_of_the_known_frames(frames):
+    images = torch.randn(3, frames, 2, 5, 6).round(decimals=1)  # with ties
+    known = torch.rand(3, frames, 1, 5, 6) > 0.4
+    known[:, frames // 2] = True
+    expected = images.where(known, torch.nan).nanmedian(1).values
+    torch.testing.assert_close(temporal_median(images, known), expected, rtol=0, atol=0)

@@ -29,7 +29,8 @@ def camera_path(video: Tensor) -> Tensor:
     steps = grey.new_zeros(len(here), 2)
     for _ in range(STEPS):
         error = shift(there, steps)[0] - here
-        typical = error.abs().flatten(1).median(1).values[:, None, None, None] + 1e-3
+        # Every fourth pixel tells the median well enough.
+        typical = error[..., ::2, ::2].abs().flatten(1).median(1).values[:, None, None, None] + 1e-3
         weight = 1 / (1 + (error / typical) ** 2)
         pairs = (
             (slope_y, slope_y),
