@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor
 
 from devias.losses.base import LossTerm, LossTermError
@@ -41,13 +40,14 @@ class Decoding(LossTerm):
             raise LossTermError(
                 f"{self.name}: slots={self.slots} needs two slots, the model has one"
             )
-        shares = {"action": (roles.action, mask), "scene": (roles.scene, 1 - mask)}
-        losses = [
-            self.compare(Roles.pick(decoded, role), share, prediction, batch)
-            for name, (role, share) in shares.items()
-            if self.slots in (name, "both")
-        ]
-        return torch.stack(losses).sum()
+        losses = []
+        if self.slots in ("action", "both"):
+            own = Roles.pick(decoded, roles.action)
+            losses.append(self.compare(own, mask, prediction, batch))
+        if self.slots in ("scene", "both"):
+            own = Roles.pick(decoded, roles.scene)
+            losses.append(self.compare(own, 1 - mask, prediction, batch))
+        return sum(losses[1:], losses[0])
 
     @abstractmethod
     def decoded(self, prediction: SlotPrediction) -> Tensor:

@@ -95,11 +95,17 @@ class SlotMatcher:
                     f"match needs one {name} label a clip, [{len(prediction.logits)}], not "
                     f"{list(label.shape)}; ClipBatch.per_clip repeats labels over views"
                 )
-        log_probability = prediction.logits.float().log_softmax(-1)
-        score = log_probability if self.cost == "cross_entropy" else log_probability.exp()
-        action_score, scene_score = score.tensor_split([prediction.num_actions], dim=-1)
-        cost = torch.stack([_label_cost(action_score, action), _label_cost(scene_score, scene)], -1)
-        return assign(cost, self.assignment)
+        num_actions, classes = prediction.num_actions, prediction.logits.shape[-1]
+        score = prediction.logits.float().log_softmax(-1)
+        if self.cost == "probability":
+            score = score.exp()
+        known = torch.stack([action, scene], 1) != UNKNOWN
+        for role, absent in enumerate((num_actions == 0, num_actions == classes)):
+            if absent:
+                known[:, role] = False
+        index = torch.stack([action, scene + num_actions], 1).where(known, 0)
+        cost = -score.gather(2, index[:, None].expand(-1, score.shape[1], -1))  # [B, K, role]
+        return assign(cost.where(known[:, None], 0.0), self.assignment)
 
     @torch.no_grad()
     def infer(self, prediction: SlotPrediction) -> Roles:
@@ -112,14 +118,6 @@ class SlotMatcher:
             return assign(probability[..., :1].expand(-1, -1, 2), "fixed")
         action, scene = probability.tensor_split([prediction.num_actions], dim=-1)
         return Roles(action=_most_certain_slot(action), scene=_most_certain_slot(scene))
-
-
-def _label_cost(score: Tensor, label: Tensor) -> Tensor:
-    """Minus the label's score for every slot: `[B, K, C]`, `[B]` → `[B, K]`."""
-    if score.shape[-1] == 0:
-        return score.new_zeros(score.shape[:2])
-    index = label.clamp(min=0)[:, None, None].expand(-1, score.shape[1], 1)
-    return -score.gather(2, index).squeeze(2).where(label[:, None] != UNKNOWN, 0.0)
 
 
 def _most_certain_slot(probability: Tensor) -> Tensor:
