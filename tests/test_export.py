@@ -1,5 +1,7 @@
 """Exported files are read back as the model they were made from."""
 
+import json
+
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
@@ -45,7 +47,10 @@ def test_a_checkpoint_becomes_a_file_that_loads_alone(tmp_path, format):
     model = our_model()
     source, output = checkpoint(tmp_path / "x.ckpt", model), tmp_path / "new" / "y"
     run(f"checkpoint={source}", f"output={output}", f"format={format}")
-    assert [path.name for path in output.parent.iterdir()] == ["y"]
+    if format == "safetensors":
+        assert json.loads((output.parent / "y.json").read_text()) == describe(model)
+    beside = {"safetensors": {"y.json"}, "released": set()}[format]
+    assert {path.name for path in output.parent.iterdir()} == {"y"} | beside
     # The released layout does not say on what clips it was trained, nor N_A.
     told = {} if format == "safetensors" else {"num_actions": 5, "num_frames": 4, "image_size": 8}
     twin = load_model(output, **told, **({"num_heads": 2} if told else {}))
@@ -90,6 +95,9 @@ def test_a_file_is_overwritten_only_when_asked(tmp_path):
     assert output.read_text() == "precious"
     run(*arguments, "overwrite=true")
     assert isinstance(load_model(output), DEVIAS)
+    output.unlink()
+    with pytest.raises(FileExistsError, match="y.json exists"):
+        run(*arguments)
 
 
 def pretrained():
@@ -113,6 +121,13 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, model, arguments, messa
     with pytest.raises(WeightsError, match=message):
         run(f"checkpoint={source}", f"output={output}", *arguments)
     assert not output.parent.exists() or not list(output.parent.iterdir())
+
+
+def test_weights_and_their_description_need_two_names(tmp_path):
+    source = checkpoint(tmp_path / "x", our_model())
+    with pytest.raises(ValueError, match=r"y\.json is where the description goes"):
+        run(f"checkpoint={source}", f"output={tmp_path / 'y.json'}")
+    assert not (tmp_path / "y.json").exists()
 
 
 @pytest.mark.parametrize("choice", ["part=head", "format=onnx"])

@@ -4,6 +4,7 @@
     python -m devias.export checkpoint=… output=devias.pth format=released
     python -m devias.export checkpoint=… output=backbone.safetensors part=backbone
 
+Beside a safetensors file comes its description, `devias.json`: class, sizes, settings.
 Any supported weights may be given as the checkpoint. `backbone.weights=backbone.safetensors` starts
 another model from the backbone.
 """
@@ -34,24 +35,30 @@ def main(config: DictConfig) -> None:
 
 
 def export(config: DictConfig) -> None:
-    """Write what `conf/export.yaml` describes, whole or not at all.
+    """Write what `conf/export.yaml` describes, each file whole or not at all.
 
     Raises:
-        FileExistsError: something is in the place of the output.
+        FileExistsError: something is in the place of an output.
         FileNotFoundError: there is no such checkpoint.
         WeightsError: it cannot be read, something must be told, or the format cannot hold it.
-        ValueError: unknown part or format.
+        ValueError: unknown part or format, or an output named `.json`.
     """
-    from devias.models.saving import save_released, save_weights
+    from devias.models.saving import save_description, save_released, save_weights
 
     writers = {"safetensors": save_weights, "released": save_released}
     if config.format not in writers:
         raise ValueError(f"format must be one of {', '.join(writers)}, got {config.format!r}")
     output = Path(config.output)
-    if output.exists() and not config.overwrite:
-        raise FileExistsError(f"{output} exists; overwrite=true replaces it")
+    description = output.with_suffix(".json") if config.format == "safetensors" else None
+    if output == description:
+        raise ValueError(f"{output} is where the description goes: name the weights otherwise")
+    for path in (output, description):
+        if path and path.exists() and not config.overwrite:
+            raise FileExistsError(f"{path} exists; overwrite=true replaces it")
     model = load_part(config)
     writers[config.format](model, output)
+    if description:
+        save_description(model, description)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     log.info("wrote %s: %s, %.2f million parameters", output, config.part, parameters / 1e6)
 

@@ -60,7 +60,7 @@ def test_a_model_of_one_task_has_no_metrics_of_the_other():
     metrics = SplitMetrics(home_action=[0] * 6)
     metrics.update(scores, batch)
     values = as_floats(metrics)
-    assert set(values) == {"scene_top1", "scene_top5", "slot_collision"}
+    assert set(values) == {"scene_top1", "scene_top5"}
     assert values["scene_top1"] == 0.5
     confusion = ActionConfusion(6, 6, rows="scene")
     confusion.update(scores, batch)
@@ -94,6 +94,17 @@ def test_slot_collision_averages_over_all_clips():
     metrics.update(one_hot_scores([0, 0], [0, 0], collided=[0.5, 0.0]), batch_of([0, 0], [0, 0]))
     metrics.update(one_hot_scores([0], [0], collided=[1.0]), batch_of([0], [0]))
     assert as_floats(metrics)["slot_collision"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("num_slots", [1, 2])
+def test_one_slot_alone_does_not_collide(num_slots):
+    metrics = SplitMetrics()
+    slots, logits = torch.zeros(1, num_slots, 3), torch.zeros(1, num_slots, 12)
+    prediction = SlotPrediction(slots, logits, num_actions=6, grid=(1, 2, 2))
+    roles = Roles(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long))
+    scores = one_hot_scores([0], [0], collided=[1.0])
+    metrics.update(scores, batch_of([0], [0]), prediction, roles)
+    assert ("slot_collision" in metrics.compute()) == (num_slots == 2)
 
 
 def test_scene_bias_counts_only_unseen_combinations():

@@ -51,6 +51,24 @@ def test_masks_equal_a_frame_by_frame_computation(folder):
     torch.testing.assert_close(clip_mask, (frame_masks[:, 0] + frame_masks[:, 1]) / 2)
 
 
+def test_the_clip_mask_of_the_released_code_is_that_of_any_one_tubelet(folder):
+    video = torch.rand(3, 3, 8, 40, 56)
+    masker = SegFormerMasks(folder, class_ids=(1, 3), clip_mask="tubelet")
+    drawn = set()
+    for _ in range(30):
+        clip_mask, frame_masks = masker(video)
+        same = (frame_masks == clip_mask[:, None]).flatten(2).all(2)  # [clip, tubelet]
+        drawn |= set(same.all(0).nonzero().flatten().tolist())
+    assert drawn == {0, 1, 2, 3}
+    with pytest.raises(ValueError, match="clip_mask must be mean or tubelet, not 'median'"):
+        SegFormerMasks(folder, clip_mask="median")
+
+
+def test_compat_chooses_the_clip_mask():
+    assert compose_run("pseudo=segformer").pseudo.clip_mask == "mean"
+    assert compose_run("pseudo=segformer", "compat=official").pseudo.clip_mask == "tubelet"
+
+
 def test_the_configuration_takes_any_segmentation_model(folder):
     config = compose_run("pseudo=segformer")
     assert "cityscapes" in config.pseudo.model
@@ -71,7 +89,7 @@ def test_the_classes_divide_the_picture(folder):
 
 
 def test_it_stays_frozen_and_does_not_sync(folder):
-    masker = SegFormerMasks(folder, class_ids=(1,))
+    masker = SegFormerMasks(folder, class_ids=(1,), clip_mask="tubelet")
     masker.train()
     assert not any(module.training for module in masker.modules())
     assert not any(p.requires_grad for p in masker.parameters())

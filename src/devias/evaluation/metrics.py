@@ -33,7 +33,8 @@ class SplitMetrics(Metric):
 
     - `action_top1`, `action_top5`, `scene_top1`, `scene_top5`: videos with a known label, for the
       tasks the model has classes of.
-    - `slot_collision`: the share of clips (views) whose two roles fell on one slot.
+    - `slot_collision`: the share of clips (views) whose two roles fell on one slot, for models
+      of both tasks and several slots.
     - `scene_bias`: the share of videos recognised as the action at home in their scene, among
       those that show another action. Needs `home_action`.
     - `mask_iou`: the decoded mask of the action slot against the true silhouettes, and
@@ -89,7 +90,9 @@ class SplitMetrics(Metric):
             self._add(f"{task}_top1", hit_in_top_k(probabilities, label, 1), known)
             self._add(f"{task}_top5", hit_in_top_k(probabilities, label, 5), known)
             self.non_finite += (~probabilities.isfinite()).any(-1).sum()
-        self._add("slot_collision", scores.collided, torch.ones_like(scores.collided))
+        both_tasks = scores.action.shape[-1] and scores.scene.shape[-1]
+        if both_tasks and (prediction is None or prediction.slots.shape[1] > 1):
+            self._add("slot_collision", scores.collided, torch.ones_like(scores.collided))
         self._update_scene_bias(scores, batch)
         self._update_masks(batch, prediction, roles)
 

@@ -40,6 +40,15 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     _write_whole(path, lambda partial: partial.write_bytes(save(state, metadata)))
 
 
+def save_description(model: nn.Module, path: str | Path) -> None:
+    """Write what the model was built with as JSON, for people and other programs; likewise whole.
+
+    The safetensors file holds the same; nothing here reads this one.
+    """
+    text = json.dumps(describe(model), indent=2) + "\n"
+    _write_whole(path, lambda partial: partial.write_text(text, "utf-8"))
+
+
 def save_released(model: nn.Module, path: str | Path) -> None:
     """Write a `DEVIAS` or `TokenViT` as a checkpoint that the released code loads; likewise whole.
 

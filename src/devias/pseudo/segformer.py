@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,17 +14,21 @@ from devias.pseudo.normalise import IMAGENET_MEAN, IMAGENET_STD
 
 CITYSCAPES_PERSON = 11
 
+ClipMask = Literal["mean", "tubelet"]
+
 
 class SegFormerMasks(Frozen):
     """Marks the pixels that a segmentation network gives to a class such as person.
 
-    Looks at the first frame of every tubelet; the clip mask is the mean of these frame masks.
+    Looks at the first frame of every tubelet.
 
     Args:
         model: id on the Hugging Face hub, or a local folder with `config.json` and weights, of any
             semantic segmentation model of transformers.
         class_ids: the model's classes that count as foreground.
         tubelet_size: frames that share one frame mask.
+        clip_mask: the clip mask is the `mean` of the frame masks (the paper's average over time)
+            or, as in the released code, that of one `tubelet`, drawn once for the batch.
         mean: normalisation of the model's input, one number a channel.
         std: likewise.
     """
@@ -36,12 +40,16 @@ class SegFormerMasks(Frozen):
         model: str = "nvidia/segformer-b3-finetuned-cityscapes-1024-1024",
         class_ids: Sequence[int] = (CITYSCAPES_PERSON,),
         tubelet_size: int = 2,
+        clip_mask: ClipMask = "mean",
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
     ) -> None:
+        if clip_mask not in get_args(ClipMask):
+            raise ValueError(f"clip_mask must be mean or tubelet, not {clip_mask!r}")
         network = load_segmentation_model(model)
         super().__init__(network, mean, std)
         self.tubelet_size = tubelet_size
+        self.clip_mask = clip_mask
         classes = network.config.num_labels
         if not class_ids or not all(0 <= index < classes for index in class_ids):
             raise ValueError(f"class_ids {list(class_ids)} must be among 0 … {classes - 1}")
@@ -64,7 +72,10 @@ class SegFormerMasks(Frozen):
         logits = self.model(self.normalise(frames.flatten(0, 1))).logits
         logits = F.interpolate(logits, video.shape[-2:], mode="bilinear", align_corners=False)
         frame_masks = self.foreground[logits.argmax(1)].unflatten(0, frames.shape[:2])
-        return frame_masks.mean(1), frame_masks
+        if self.clip_mask == "mean":
+            return frame_masks.mean(1), frame_masks
+        drawn = torch.randint(frame_masks.shape[1], (1,), device=video.device)
+        return frame_masks.index_select(1, drawn)[:, 0], frame_masks
 
 
 def load_segmentation_model(name: str) -> Any:
