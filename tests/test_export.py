@@ -96,7 +96,7 @@ def test_a_file_is_overwritten_only_when_asked(tmp_path):
     run(*arguments, "overwrite=true")
     assert isinstance(load_model(output), DEVIAS)
     output.unlink()
-    with pytest.raises(FileExistsError, match="y.json exists"):
+    with pytest.raises(FileExistsError, match=r"y\.json exists"):
         run(*arguments)
 
 

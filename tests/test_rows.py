@@ -11,7 +11,7 @@ from devias.config import config_dir
 from devias.evaluation.views import score_videos
 from devias.structures import UNKNOWN, ClipBatch
 from devias.train import train
-from devias.training.build import build_module
+from devias.training.build import build_module, build_run
 from devias.training.optim import build_optimizer
 from helpers import TINY_SYNTHETIC, compose_run, tiny_run
 from sync_guard import no_host_sync
@@ -133,8 +133,10 @@ def test_what_means_nothing_is_refused_with_the_reason_before_anything_is_decode
     overrides, message
 ):
     weights = ["backbone.weights=null"] if "backbone" in overrides else []
+    config = compose_run(*TINY_SYNTHETIC, *overrides.split(), *weights)
+    config.data.root = "nowhere"
     with pytest.raises(Exception, match=message):
-        parts(*overrides.split(), *weights)
+        build_run(config)
 
 
 @pytest.mark.parametrize("decoder", ["none", "mask", "pixel"])

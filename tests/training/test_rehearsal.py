@@ -53,8 +53,11 @@ def run(*terms, labeller=None, model=None, size=SIZE, **others):
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
-def test_shapes_pass_through_and_the_model_is_left_alone(checkpointing):
+@pytest.mark.parametrize("compiled", [False, True])
+def test_shapes_pass_through_and_the_model_is_left_alone(checkpointing, compiled):
     model, seen = devias(gradient_checkpointing=checkpointing, drop_path_rate=0.5), Seen()
+    if compiled:
+        model.compile()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     random_state = torch.get_rng_state()
     run(seen, model=model, labeller=PseudoLabeller(masks=TrueMasks(3)), true_masks=True)

@@ -57,6 +57,7 @@ def build_run(config: DictConfig) -> Run:
 
     Raises:
         ConfigError: unknown keys.
+        ConfigError, LossTermError: model, loss terms and labels do not fit together.
         ValueError: a global batch the devices cannot share.
         FileNotFoundError, WeightsError: weights the configuration names are missing or unfit.
     """
@@ -70,6 +71,16 @@ def build_run(config: DictConfig) -> Run:
     trainer.accumulate_grad_batches = accumulation
     datamodule: VideoDataModule = instantiate(config.data, batch_size=per_device, seed=config.seed)
     module = build_module(config, datamodule)
+    if config.train:
+        size = datamodule.image_size
+        rehearse(
+            module.model,
+            module.losses,
+            module.matcher,
+            datamodule.labeller,
+            (datamodule.clip_length, size, size),
+            datamodule.train_masks,
+        )
     settings = module.optimizer_settings
     log.info(
         "global batch %d = %d devices × %d clips × %d accumulated; lr %.2e",
@@ -100,9 +111,6 @@ def build_module(config: DictConfig, datamodule: VideoDataModule) -> ActionScene
 
     `weights` fill the whole model; only for training may they lack a part, such as the head. The
     data module's labeller is told whether the loss looks at masks.
-
-    Raises:
-        ConfigError, LossTermError: model, loss terms and labels do not fit together.
     """
     if config.weights:  # the backbone is among them
         config = OmegaConf.merge(config, {"backbone": {"weights": None}})  # type: ignore[assignment]
@@ -111,22 +119,12 @@ def build_module(config: DictConfig, datamodule: VideoDataModule) -> ActionScene
     }
     datamodule.labeller.masks_in_training = any(term.needs_masks for term in losses.values())
     model = instantiate(config.model)
-    matcher = instantiate(config.matcher)
-    if config.train:
-        rehearse(
-            model,
-            losses,
-            matcher,
-            datamodule.labeller,
-            (datamodule.clip_length, datamodule.image_size, datamodule.image_size),
-            datamodule.train_masks,
-        )
     if config.weights:
         log.info("%s", load_weights(model, config.weights, strict=not config.train))
     return ActionSceneModule(
         model=model,
         losses=losses,
-        matcher=matcher,
+        matcher=instantiate(config.matcher),
         optimizer=instantiate(config.optim),
         global_batch=config.global_batch,
         val_splits=datamodule.val_splits,

@@ -47,7 +47,8 @@ def rehearse(
         name: torch.empty_like(tensor, device="meta")
         for name, tensor in (*model.named_parameters(), *model.named_buffers())
     }
-    with torch.no_grad(), torch.device("meta"):
+    eager = torch.compiler.set_stance("force_eager")  # compiling is for the real batch
+    with torch.no_grad(), torch.device("meta"), eager:
         batch = _batch_without_contents(labeller, input_size, true_masks)
         try:
             prediction = torch.func.functional_call(model, state, (batch.video,))
