@@ -1,11 +1,13 @@
 """The program end to end, on a few clips drawn for it."""
 
+import numpy as np
 import pytest
 from hydra.errors import HydraException
 
 from devias.mask_quality import load_extractor, main
 from devias.pseudo.fame import FAME
 from devias.pseudo.motion_em import MotionEM
+from helpers import write_frames
 
 
 @pytest.fixture
@@ -29,6 +31,28 @@ def test_it_compares_and_writes_a_table_and_a_figure(tmp_path, small_benchmark, 
     assert qualities["fame"].share == pytest.approx(0.5, abs=0.01)
     assert qualities["fame:beta=0.3"].share == pytest.approx(0.3, abs=0.01)
     assert qualities["motion_em"].frame["iou"] > 2 * qualities["fame"].frame["iou"]
+
+
+def test_videos_without_truth_are_drawn(tmp_path, capsys):
+    frames = [np.full((48, 64, 3), 100, np.uint8) for _ in range(16)]
+    for step, frame in enumerate(frames):
+        frame[10:30, 2 * step : 2 * step + 12] = 250
+    (tmp_path / "videos" / "one").mkdir(parents=True)
+    write_frames(tmp_path / "videos" / "one" / "a.mp4", frames)
+    (tmp_path / "videos" / "notes.txt").write_text("no video")
+    qualities = main(
+        ["motion_em", "true_masks", "--videos", str(tmp_path / "videos"), "--output", str(tmp_path)]
+    )
+    assert list(qualities) == ["motion_em"]
+    assert qualities["motion_em"].frame == {}
+    masks = qualities["motion_em"].frame_masks[0] > 0.5
+    assert masks[:, 10:30].sum() / masks.sum() > 0.7  # 48 × 64 pixels, cropped to 48 × 48
+    assert (tmp_path / "masks.png").stat().st_size > 2_000
+    assert not (tmp_path / "table.md").exists()
+    assert capsys.readouterr().out == ""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"there is no video below .*empty"):
+        main(["motion_em", "--videos", str(tmp_path / "empty")])
 
 
 def test_extractors_by_name_and_settings():

@@ -1,11 +1,13 @@
-"""How well each mask extractor finds the actor, on data with true masks.
+"""How well each mask extractor finds the actor: measured where the truth is known, drawn elsewhere.
 
     python -m devias.mask_quality
     python -m devias.mask_quality fame fame:beta=0.3 motion_em --split test_unseen --clips 200
+    python -m devias.mask_quality fame motion_em --experiment ucf101 --videos FOLDER
 
 An extractor is the name of a file in `conf/pseudo`, perhaps with other settings behind a colon.
-Without any, all are measured that can be loaded. Prints a table and writes it with a figure to
-the output folder.
+Without any, all are taken that can be loaded. On data with true masks it prints a table and writes
+it to the output folder; the figure there shows masks in any case. `--videos` takes all video files
+below a folder instead, sampled and sized as the experiment's data would be.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from torch.utils.data import DataLoader
 
 from devias.config import config_dir, register_resolvers
 from devias.data.dataset import Draw, EvalDataset, collate
+from devias.data.records import VideoRecord
 from devias.data.transforms import EvalTransform
 from devias.pseudo.labeller import MaskExtractor
 from devias.pseudo.quality import Quality, measure
@@ -31,14 +34,16 @@ from devias.reporting.mask_comparison import mask_figure, mask_table
 from devias.structures import ClipBatch
 
 FIGURE_CLIPS = 12
+VIDEO_SUFFIXES = {".avi", ".mkv", ".mov", ".mp4", ".webm"}
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, Quality]:
     """Measure, print and write what the command line asks for."""
-    parser = argparse.ArgumentParser(description="Compare human-mask extractors with true masks.")
+    parser = argparse.ArgumentParser(description="Compare human-mask extractors.")
     parser.add_argument("extractors", nargs="*", help="name[:key=value,…] from conf/pseudo")
     parser.add_argument("--split", default="val_unseen", help="of the data set (%(default)s)")
     parser.add_argument("--clips", type=int, default=160, help="how many of it (%(default)s)")
+    parser.add_argument("--videos", type=Path, help="a folder of videos instead, without truth")
     parser.add_argument("--experiment", default="synthetic", help="sets the data (%(default)s)")
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="KEY=VALUE", help="such as data.image_size=64"
@@ -51,7 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Quality]:
 
     settings = [f"experiment={asked.experiment}", "pseudo=none", "debias=none"]
     config = compose_config(*settings, *asked.set)
-    batches = [b.to(asked.device) for b in true_batches(config, asked.split, asked.clips)]
+    if asked.videos:
+        records = [VideoRecord(path) for path in video_files(asked.videos)]
+    else:
+        records = labelled_records(config, asked.split)
+    batches = [batch.to(asked.device) for batch in middle_clips(config, records, asked.clips)]
     names = asked.extractors or sorted(
         path.stem for path in Path(config_dir(), "pseudo").glob("*.yaml")
     )
@@ -66,11 +75,13 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Quality]:
             continue
         if isinstance(extractor, torch.nn.Module):
             extractor.to(asked.device)
-        if extractor is not None:
-            qualities[name] = measure(extractor, batches)
-    table = mask_table(qualities)
-    print(table)
-    write_text(asked.output / "table.md", table)
+        if extractor is None or (asked.videos and isinstance(extractor, TrueMasks)):
+            continue
+        qualities[name] = measure(extractor, batches)
+    if not asked.videos:
+        table = mask_table(qualities)
+        print(table)
+        write_text(asked.output / "table.md", table)
     figure = mask_figure(batches[0], qualities, FIGURE_CLIPS)
     save_figure(figure, asked.output / "masks.png")
     return qualities
@@ -91,18 +102,34 @@ def load_extractor(name: str, experiment: str) -> MaskExtractor | TrueMasks | No
     return None if config.pseudo is None else instantiate(config.pseudo)
 
 
-def true_batches(config: DictConfig, split: str, clips: int) -> list[ClipBatch]:
-    """The middle clip of up to `clips` videos, chosen at random, as the model sees them."""
+def labelled_records(config: DictConfig, split: str) -> list[VideoRecord]:
+    """The records of a split of the experiment's data."""
     datamodule = instantiate(config.data, batch_size=1)
     datamodule.prepare_data()
-    records = datamodule.records(split)
+    return datamodule.records(split)
+
+
+def video_files(folder: Path) -> list[Path]:
+    """All video files below a folder, in the order of their names.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
+    if not files:
+        raise FileNotFoundError(f"there is no video below {folder.absolute()}")
+    return files
+
+
+def middle_clips(config: DictConfig, records: list[VideoRecord], most: int) -> list[ClipBatch]:
+    """The middle clip of up to `most` videos, chosen at random, as the model sees them."""
     # The same for every extractor and call; classes take turns in the list, so no fixed step.
     order = torch.randperm(len(records), generator=torch.Generator().manual_seed(0))
     dataset = EvalDataset(
-        [records[index] for index in order[:clips]],
-        EvalTransform(datamodule.image_size, num_crops=1),
-        datamodule.clip_length,
-        datamodule.stride,
+        [records[index] for index in order[:most]],
+        EvalTransform(config.data.image_size, num_crops=1),
+        config.data.clip_length,
+        config.data.stride,
         load_masks=True,
     )
     draws = [Draw(index) for index in range(len(dataset))]

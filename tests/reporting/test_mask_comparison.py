@@ -49,6 +49,14 @@ def test_the_figure_has_a_row_a_clip_and_a_column_an_extractor():
     assert width / 4 == pytest.approx((height - 0.3) / 3 * 9 / 6)
 
 
+def test_clips_without_truth_have_no_column_of_it():
+    clips = batch(2)
+    clips.true_masks = None
+    figure = mask_figure(clips, {"a": quality(2)})
+    assert [text.get_text() for text in figure.texts] == ["Frame", "a"]
+    assert len(figure.axes) == 2 * 2
+
+
 def test_no_clips_are_refused():
     with pytest.raises(ValueError, match="at least one clip"):
         mask_figure(batch(0), {})

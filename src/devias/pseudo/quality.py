@@ -53,9 +53,9 @@ class Quality:
     """What one extractor did on a set of clips."""
 
     clip: dict[str, float]
-    """Mean scores of the clip masks."""
+    """Mean scores of the clip masks; none where the truth is not known."""
     frame: dict[str, float]
-    """Mean scores of the frame masks."""
+    """Mean scores of the frame masks; likewise."""
     share: float
     """Mean share of foreground in the frame masks."""
     milliseconds: float
@@ -68,32 +68,36 @@ class Quality:
 
 @torch.no_grad()
 def measure(extractor: MaskExtractor | TrueMasks, batches: Iterable[ClipBatch]) -> Quality:
-    """Run an extractor on `uint8` batches with true masks and compare.
+    """Run an extractor on `uint8` batches and compare where there are true masks.
 
     The truth of clip and frame masks is the mean of the true masks over the clip's and the
-    tubelet's frames, as in `TrueMasks`; tubelets follow from the number of frame masks.
-
-    Raises:
-        ValueError: A batch has no true masks.
+    tubelet's frames, as in `TrueMasks`.
     """
     masks, truths, times = [], [], []
     for batch in batches:
         video = batch.video.float() / 255
         start = time.perf_counter()
         if isinstance(extractor, TrueMasks):
-            clip_mask, frame_mask = extractor(batch.true_masks)
+            clip_mask, frame_masks = extractor(batch.true_masks)
         else:
-            clip_mask, frame_mask = extractor(video)
+            clip_mask, frame_masks = extractor(video)
         if video.is_cuda:
             torch.cuda.synchronize()
         times.append((time.perf_counter() - start) / len(video))
-        masks.append((clip_mask, frame_mask))
-        truths.append(TrueMasks(video.shape[2] // frame_mask.shape[1])(batch.true_masks))
+        masks.append((clip_mask, frame_masks))
+        if batch.true_masks is not None:
+            tubelet_size = video.shape[2] // frame_masks.shape[1]
+            truths.append(TrueMasks(tubelet_size)(batch.true_masks))
     clips, frames = map(torch.cat, zip(*masks, strict=True))
-    clip_truth, frame_truth = map(torch.cat, zip(*truths, strict=True))
+    clip_scores: dict[str, float] = {}
+    frame_scores: dict[str, float] = {}
+    if truths:
+        clip_truth, frame_truth = map(torch.cat, zip(*truths, strict=True))
+        clip_scores = _means(mask_quality(clips, clip_truth))
+        frame_scores = _means(mask_quality(frames, frame_truth))
     return Quality(
-        clip=_means(mask_quality(clips, clip_truth)),
-        frame=_means(mask_quality(frames, frame_truth)),
+        clip=clip_scores,
+        frame=frame_scores,
         share=float(frames.mean()),
         milliseconds=1e3 * float(torch.tensor(times).median()),
         clip_masks=clips.cpu(),

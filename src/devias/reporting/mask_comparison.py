@@ -37,21 +37,23 @@ def mask_table(qualities: Mapping[str, Quality]) -> str:
 
 @rc_context(STYLE)
 def mask_figure(batch: ClipBatch, qualities: Mapping[str, Quality], limit: int = 12) -> Figure:
-    """Clips as rows; the middle frame, its true mask and every extractor's as columns.
+    """Clips as rows; the middle frame, its true mask if known and every extractor's as columns.
 
     Args:
-        batch: `uint8` clips with true masks; the first that `qualities` are about.
+        batch: `uint8` clips; the first that `qualities` are about.
         qualities: By the extractors' names.
         limit: The largest number of clips.
 
     Raises:
-        ValueError: There is no clip, or no true mask.
+        ValueError: There is no clip.
     """
-    video, true_masks = batch.video[:limit], batch.true_masks
+    video = batch.video[:limit]
     clips, _, frames, height, width = video.shape
-    if clips == 0 or true_masks is None:
-        raise ValueError("a figure of masks needs at least one clip, and true masks")
-    columns = {"Truth": (RIGHT, _middle(true_masks, clips))}
+    if clips == 0:
+        raise ValueError("a figure of masks needs at least one clip")
+    columns = {}
+    if batch.true_masks is not None:
+        columns["Truth"] = RIGHT, _middle(batch.true_masks, clips)
     for name, quality in qualities.items():
         columns[name] = MASK, _middle(quality.frame_masks, clips)
 
