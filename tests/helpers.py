@@ -46,6 +46,7 @@ def tiny_run(folder: Path, *overrides: str) -> DictConfig:
         *TINY_SYNTHETIC,
         f"paths.datasets={folder / 'data'}",
         f"paths.run_dir={folder / 'run'}",
+        "names.model=${hydra:runtime.choices.model}",
         *overrides,
     )
 

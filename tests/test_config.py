@@ -55,6 +55,23 @@ def test_a_choice_on_the_command_line_beats_the_experiment():
     assert config.names == {"experiment": "synthetic", "model": "two_token", "data": "synthetic"}
 
 
+def test_a_row_is_called_by_what_concerns_the_method():
+    def name(*overrides):
+        return compose_run("experiment=synthetic", "seed=3", *overrides).names.model
+
+    elsewhere = ("trainer.devices=2", "data.root=/data/x", "backbone.weights=/x/y.pth")
+    assert name(*elsewhere, "paths.weights=/w") == "devias"
+    assert name("model=two_token", "debias=fame") == "two_token debias=fame"
+    assert name("model.slot_attention.num_slots=3") == "devias slot_attention.num_slots=3"
+    assert name("~loss.slot_diversity", "pseudo.iterations=1") == (
+        "devias ~loss.slot_diversity pseudo.iterations=1"
+    )
+    assert name("pseudo=segformer", "pseudo.model=/hub/small") == (
+        "devias pseudo=segformer pseudo.model=small"
+    )
+    assert name("names.model=ours", "debias=none") == "ours"
+
+
 def test_one_word_drops_a_loss_term():
     config = compose_run("~loss.attention_guidance", "loss.mask_prediction.weight=0.5")
     assert "attention_guidance" not in config.loss

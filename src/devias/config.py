@@ -7,6 +7,24 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+METHOD = (
+    "backbone",
+    "compat",
+    "debias",
+    "decoder",
+    "head",
+    "loss",
+    "matcher",
+    "model.",
+    "optim",
+    "pseudo",
+    "recipe",
+)
+"""How the overrides begin that make another row of a table, whatever machine or data it runs on."""
+
+NOT_METHOD = ("backbone.gradient_checkpointing", "backbone.weights")
+"""Settings among them that follow from the machine."""
+
 
 class ConfigError(ValueError):
     """A setting that cannot be; the message names the key."""
@@ -26,6 +44,22 @@ def mask_size(image_size: int, patch_size: int) -> int:
 
 def nothing(**settings: object) -> None:
     """The part that `none` chooses: absent, whatever settings an experiment holds for it."""
+
+
+def row_name(model: str, overrides: Iterable[str]) -> str:
+    """What a table calls a run: its model, and the overrides that concern the method.
+
+    Of keys the last two parts are kept, of paths the file's name:
+    `devias slot_attention.num_slots=3`, `two_token debias=fame`.
+    """
+    parts = [model]
+    for override in overrides:
+        key, equals, value = override.lstrip("+").partition("=")
+        if key.lstrip("~").startswith(METHOD) and key not in NOT_METHOD:
+            sign = "~" if key.startswith("~") else ""
+            short = ".".join(key.lstrip("~").split(".")[-2:])
+            parts.append(f"{sign}{short}{equals}{Path(value).name}")
+    return " ".join(parts)
 
 
 def register_resolvers() -> None:

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from devias.config import config_dir, register_resolvers
+from devias.config import config_dir, register_resolvers, row_name
 from devias.messages import plain_errors
 
 register_resolvers()
@@ -31,10 +31,13 @@ def main(config: DictConfig) -> None:
 
 def settle(config: DictConfig) -> None:
     """Fix the values that follow from this call, so that the stored configuration is complete."""
+    overrides = HydraConfig.get().overrides.task
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         config.paths.run_dir = HydraConfig.get().runtime.output_dir
     config.paths.run_dir = str(Path(config.paths.run_dir).absolute())
     config.names = OmegaConf.to_container(config.names, resolve=True)
+    if not any(override.startswith("names.model=") for override in overrides):
+        config.names.model = row_name(config.names.model, overrides)
 
 
 def train(config: DictConfig) -> dict[str, float]:
