@@ -1,7 +1,9 @@
 import argparse
 import json
+import os
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -27,6 +29,12 @@ def test_a_released_command_line_is_read(tmp_path):
     content = {"model": STATE, "args": argparse.Namespace(nb_classes=101, output_dir="out")}
     torch.save(content, tmp_path / "x.pth")
     assert read(tmp_path / "x.pth").settings == {"nb_classes": 101, "output_dir": "out"}
+
+
+def test_numbers_of_numpy_beside_the_weights_are_read_past(tmp_path):
+    content = {"model": STATE, "accuracy": np.float64(0.5), "epoch": np.int64(99)}
+    torch.save(content, tmp_path / "x.pth")
+    assert same(read(tmp_path / "x.pth").tensors)
 
 
 def test_an_architecture_is_read(tmp_path):
@@ -78,6 +86,11 @@ class Code:
         return (exec, ("raise SystemExit('ran')",))
 
 
+class Command:
+    def __reduce__(self):
+        return (os.system, ("exit 1",))
+
+
 def truncate(path):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
@@ -94,6 +107,8 @@ def write(kind, path):
         path.write_text("hello, this is no weight file at all\n" * 9)
     elif kind == "code":
         torch.save({"model": STATE, "extra": Code()}, path)
+    elif kind == "command":
+        torch.save({"model": STATE, "extra": Command()}, path)
     elif kind == "pickle":
         path.write_bytes(pickle.dumps(Code()))
     elif kind == "list":
@@ -118,6 +133,7 @@ def write(kind, path):
         ("empty", "is empty"),
         ("text", "is truncated or not a weight file"),
         ("code", r"is refused: it holds Python objects \(exec\)"),
+        ("command", r"is refused: it holds Python objects \(posix.system\)"),
         ("pickle", "is refused: it holds a bare pickle"),
         ("list", "holds a list, not a state dict"),
         ("no tensors", "holds no tensors"),

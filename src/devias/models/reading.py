@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -22,6 +23,17 @@ key of a checkpoint."""
 
 PACKAGE = "package:"
 """Prefix of weights that ship with the package."""
+
+NUMBER = np.float64(0).__reduce__()[0]
+PLAIN: list[Any] = [
+    argparse.Namespace,
+    NUMBER,
+    (NUMBER, "numpy.core.multiarray.scalar"),  # as NumPy 1 called it
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Int64DType,
+]
+"""Plain values beside the weights of released checkpoints: command line, accuracy, epoch."""
 
 WHERE_TO_FETCH = (
     "VideoMAE weights are linked from https://github.com/MCG-NJU/VideoMAE/blob/main/MODEL_ZOO.md, "
@@ -133,8 +145,7 @@ def read_checkpoint(path: Path) -> WeightFile:
     """Read a PyTorch file and find the state dict in it, as training codes wrap it."""
     zipped = zipfile.is_zipfile(path)
     try:
-        # Released checkpoints keep their command line in a Namespace, a plain container.
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals(PLAIN):
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # whatever damaged bytes provoke in the unpickler
         raise WeightsError(_explain(path, error)) from error
@@ -152,7 +163,9 @@ def read_checkpoint(path: Path) -> WeightFile:
 
 
 def _explain(path: Path, error: Exception) -> str:
-    refused = re.search(r"Unsupported (?:global: GLOBAL |class |operand )([\w.]+)", str(error))
+    refused = re.search(
+        r"[Uu]nsupported (?:global: )?(?:GLOBAL|class|operand) ([\w.]+)", str(error)
+    )
     if refused:
         what = "a bare pickle" if refused[1].isdigit() else f"Python objects ({refused[1]})"
         return (
