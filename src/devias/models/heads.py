@@ -14,22 +14,24 @@ IMPOSSIBLE = -1e4
 the value is finite in half precision."""
 
 
-@recorded
-class UnifiedHead(nn.Module):
-    """One linear layer over actions and scenes alike; any slot may take either role.
+class _Head(nn.Module):
+    """What both heads share: class counts, dropout, and the first weights of their layers.
 
     Args:
         dim: D of the slots.
-        num_actions: N_A; 0 for a scene-only model.
-        num_scenes: N_S; 0 for an action-only model.
+        num_actions: N_A.
+        num_scenes: N_S.
         dropout: of the slots, in training.
         init_scale: factor on the initial weights.
 
     Raises:
-        ValueError: there is no class to predict.
+        ValueError: there are fewer classes than the head can do with.
     """
 
-    min_slots = 1
+    min_slots: int
+    """Slots that the head reads at least."""
+    min_classes: int
+    """Classes that either task must have; of both together, one."""
 
     def __init__(
         self,
@@ -40,12 +42,34 @@ class UnifiedHead(nn.Module):
         init_scale: float = 1.0,
     ) -> None:
         super().__init__()
-        _check_counts(num_actions, num_scenes, least=0)
+        if min(num_actions, num_scenes) < self.min_classes or num_actions + num_scenes == 0:
+            kind = "separate heads" if self.min_classes else "a head"
+            raise ValueError(
+                f"{kind} cannot predict {num_actions} action and {num_scenes} scene classes"
+            )
         self.dim = dim
         self.num_actions = num_actions
         self.num_scenes = num_scenes
         self.dropout = nn.Dropout(dropout)
-        self.fc = _linear(dim, num_actions + num_scenes, init_scale)
+        self.add_layers(init_scale)
+
+    def add_layers(self, init_scale: float) -> None:
+        raise NotImplementedError
+
+
+@recorded
+class UnifiedHead(_Head):
+    """One linear layer over actions and scenes alike; any slot may take either role.
+
+    Args: see `_Head`; one of the counts may be 0, for a model of one task.
+    """
+
+    min_slots = 1
+    min_classes = 0
+
+    def add_layers(self, init_scale: float) -> None:
+        """One."""
+        self.fc = _linear(self.dim, self.num_actions + self.num_scenes, init_scale)
 
     def forward(self, slots: Tensor) -> Tensor:
         """Slots `[B, K, D]` → logits `[B, K, N_A + N_S]`, actions first."""
@@ -53,33 +77,22 @@ class UnifiedHead(nn.Module):
 
 
 @recorded
-class SeparateHeads(nn.Module):
+class SeparateHeads(_Head):
     """One linear layer for actions, read from slot 0, and one for scenes, read from slot 1.
 
     Each slot's other half holds `IMPOSSIBLE`, so the softmax over all classes is the softmax over
     the slot's own and everything that reads a unified head's logits reads these.
 
-    Args: as `UnifiedHead`; both counts must be positive.
+    Args: see `_Head`; both counts must be positive.
     """
 
     min_slots = 2
+    min_classes = 1
 
-    def __init__(
-        self,
-        dim: int,
-        num_actions: int,
-        num_scenes: int,
-        dropout: float = 0.0,
-        init_scale: float = 1.0,
-    ) -> None:
-        super().__init__()
-        _check_counts(num_actions, num_scenes, least=1)
-        self.dim = dim
-        self.num_actions = num_actions
-        self.num_scenes = num_scenes
-        self.dropout = nn.Dropout(dropout)
-        self.action = _linear(dim, num_actions, init_scale)
-        self.scene = _linear(dim, num_scenes, init_scale)
+    def add_layers(self, init_scale: float) -> None:
+        """One a task."""
+        self.action = _linear(self.dim, self.num_actions, init_scale)
+        self.scene = _linear(self.dim, self.num_scenes, init_scale)
 
     def forward(self, slots: Tensor) -> Tensor:
         """Slots `[B, 2, D]` → logits `[B, 2, N_A + N_S]`."""
@@ -96,11 +109,3 @@ def _linear(dim: int, classes: int, init_scale: float) -> nn.Linear:
         layer.weight.mul_(init_scale)
     nn.init.zeros_(layer.bias)
     return layer
-
-
-def _check_counts(num_actions: int, num_scenes: int, least: int) -> None:
-    if min(num_actions, num_scenes) < least or num_actions + num_scenes == 0:
-        kind = "separate heads" if least else "a head"
-        raise ValueError(
-            f"{kind} cannot predict {num_actions} action and {num_scenes} scene classes"
-        )
