@@ -84,6 +84,10 @@ def test_compat_switches_all_points_together():
     assert config.model.slot_attention.key_normalization == "l1"
     assert config.loss.scene_recognition.target == "distribution"
     assert config.loss.mask_prediction.double_sigmoid is True
+    assert (config.model.slot_attention.init, config.model.head.init_scale) == (
+        "trunc_normal",
+        0.001,
+    )
 
 
 def test_the_paper_settings_of_ucf101():
