@@ -27,10 +27,12 @@ class RunFigures(L.Callback):
     Args:
         directory: of the PNG files.
         clips_per_split: rows of a split in the clip figure, spread evenly over the split.
+        title: what the run is called.
     """
 
-    def __init__(self, directory: str, clips_per_split: int = 4) -> None:
+    def __init__(self, directory: str, clips_per_split: int = 4, title: str = "") -> None:
         self.directory = Path(directory)
+        self.title = title
         self.clips_per_split = clips_per_split
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -84,7 +86,7 @@ class RunFigures(L.Callback):
                     titles.get(split, split.replace("_", " ").capitalize()): samples
                     for split, samples in self._samples.items()
                 },
-                title=type(pl_module.model).__name__,
+                title=self.title,
             )
         }
         for split, confusion in self._confusion.items():
