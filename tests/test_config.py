@@ -9,6 +9,7 @@ from omegaconf import OmegaConf, open_dict
 
 from devias.config import check_keys, config_dir
 from devias.training.build import build_module
+from devias.training.rehearsal import rehearse
 from helpers import compose_run
 
 CONF = Path(config_dir())
@@ -38,6 +39,8 @@ def test_every_experiment_builds_its_model_and_data(experiment):
     head = module.model.head
     assert (head.num_actions, head.num_scenes) == (datamodule.num_actions, datamodule.num_scenes)
     assert set(module.losses) == set(config.loss)
+    data = (datamodule.labeller, datamodule.input_size, datamodule.train_masks)
+    rehearse(module.model, module.losses, module.matcher, *data)
 
 
 @pytest.mark.parametrize("model", [stem for group, stem in OPTIONS if group == "model"])

@@ -103,6 +103,7 @@ def test_images_are_loaded_once_and_repeated_on_the_device(root):
     assert batch.video.shape == (2, 3, 1, 16, 16)
     clips = data.on_after_batch_transfer(batch, 0)
     assert clips.video.shape == (2, 3, 4, 16, 16)
+    assert data.input_size == (4, 16, 16)
     assert (clips.video == clips.video[:, :, :1]).all()
     assert clips.action.tolist() == [UNKNOWN, UNKNOWN]
     (val,) = data.val_dataloader()

@@ -105,6 +105,11 @@ class VideoDataModule(L.LightningDataModule, ABC):
         self._eval: dict[str, EvalDataset] = {}
 
     @property
+    def input_size(self) -> tuple[int, int, int]:
+        """`(T, H, W)` of the clips as the model sees them."""
+        return self.clip_length, self.image_size, self.image_size
+
+    @property
     @abstractmethod
     def action_names(self) -> list[str]:
         """Class names, by label."""

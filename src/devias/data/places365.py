@@ -53,6 +53,11 @@ class Places365(VideoDataModule):
         self.categories = Path(categories or self.root / "categories_places365.txt")
 
     @property
+    def input_size(self) -> tuple[int, int, int]:
+        """`(T, H, W)` of the clips that images become on the device."""
+        return self.num_repeats, self.image_size, self.image_size
+
+    @property
     def action_names(self) -> list[str]:
         """None: images show no action."""
         return []

@@ -72,13 +72,12 @@ def build_run(config: DictConfig) -> Run:
     datamodule: VideoDataModule = instantiate(config.data, batch_size=per_device, seed=config.seed)
     module = build_module(config, datamodule)
     if config.train:
-        size = datamodule.image_size
         rehearse(
             module.model,
             module.losses,
             module.matcher,
             datamodule.labeller,
-            (datamodule.clip_length, size, size),
+            datamodule.input_size,
             datamodule.train_masks,
         )
     settings = module.optimizer_settings
