@@ -72,6 +72,9 @@ def test_a_row_is_called_by_what_concerns_the_method():
     assert name("pseudo=segformer", "pseudo.model=/hub/small") == (
         "devias pseudo=segformer pseudo.model=small"
     )
+    assert name("trainer.max_epochs=12", "global_batch=64") == (
+        "devias trainer.max_epochs=12 global_batch=64"
+    )
     assert name("names.model=ours", "debias=none") == "ours"
 
 

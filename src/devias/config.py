@@ -12,6 +12,7 @@ METHOD = (
     "compat",
     "debias",
     "decoder",
+    "global_batch",
     "head",
     "loss",
     "matcher",
@@ -19,6 +20,7 @@ METHOD = (
     "optim",
     "pseudo",
     "recipe",
+    "trainer.max_epochs",
 )
 """How the overrides begin that make another row of a table, whatever machine or data it runs on."""
 

@@ -25,6 +25,8 @@ PACKAGE = "package:"
 """Prefix of weights that ship with the package."""
 
 NUMBER = np.float64(0).__reduce__()[0]
+"""What NumPy's scalars are unpickled by, which has no public name."""
+
 PLAIN: list[Any] = [
     argparse.Namespace,
     NUMBER,
