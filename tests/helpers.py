@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import av
+import lightning as L
 import numpy as np
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, open_dict
 
+from devias.cli.train import finalize_config
 from devias.config import config_dir, register_resolvers
-from devias.train import settle
 
 
 def compose_run(*overrides: str) -> DictConfig:
@@ -20,7 +21,7 @@ def compose_run(*overrides: str) -> DictConfig:
     HydraConfig.instance().set_config(config)
     with open_dict(config):
         del config["hydra"]
-    settle(config)
+    finalize_config(config)
     return config
 
 
@@ -61,3 +62,14 @@ def write_frames(path: Path, frames: list[np.ndarray]) -> Path:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
         container.mux(stream.encode())
     return path
+
+
+class CrashAt(L.Callback):
+    """Ends a run in the middle of an epoch, as Ctrl-C or a bug would."""
+
+    def __init__(self, epoch, batch, error):
+        self.place, self.error = (epoch, batch), error
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == self.place:
+            raise {"bug": ZeroDivisionError, "Ctrl-C": KeyboardInterrupt}[self.error]

@@ -8,8 +8,8 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf, open_dict
 
 from devias.config import check_keys, config_dir
-from devias.training.build import build_module
-from devias.training.rehearsal import rehearse
+from devias.training.dry_run import dry_run
+from devias.training.run import build_module
 from helpers import compose_run
 
 CONF = Path(config_dir())
@@ -39,8 +39,8 @@ def test_every_experiment_builds_its_model_and_data(experiment):
     head = module.model.head
     assert (head.num_actions, head.num_scenes) == (datamodule.num_actions, datamodule.num_scenes)
     assert set(module.losses) == set(config.loss)
-    data = (datamodule.labeller, datamodule.input_size, datamodule.train_masks)
-    rehearse(module.model, module.losses, module.matcher, *data)
+    data = (datamodule.stage, datamodule.input_size, datamodule.train_masks)
+    dry_run(module.model, module.losses, module.matcher, *data)
 
 
 @pytest.mark.parametrize("model", [stem for group, stem in OPTIONS if group == "model"])
@@ -54,7 +54,7 @@ def test_a_choice_on_the_command_line_beats_the_experiment():
     config = compose_run("experiment=synthetic", "model=two_token")
     assert config.model._target_.endswith("TokenViT")
     assert set(config.loss) == {"action_recognition", "scene_recognition"}
-    assert instantiate(config.debias) is None
+    assert instantiate(config.augment) is None
     assert config.names == {"experiment": "synthetic", "model": "two_token", "data": "synthetic"}
 
 
@@ -64,18 +64,18 @@ def test_a_row_is_called_by_what_concerns_the_method():
 
     elsewhere = ("trainer.devices=2", "data.root=/data/x", "backbone.weights=/x/y.pth")
     assert name(*elsewhere, "paths.weights=/w") == "devias"
-    assert name("model=two_token", "debias=fame") == "two_token debias=fame"
+    assert name("model=two_token", "augment=fame") == "two_token augment=fame"
     assert name("model.slot_attention.num_slots=3") == "devias slot_attention.num_slots=3"
-    assert name("~loss.slot_diversity", "pseudo.iterations=1") == (
-        "devias ~loss.slot_diversity pseudo.iterations=1"
+    assert name("~loss.slot_diversity", "masks.iterations=1") == (
+        "devias ~loss.slot_diversity masks.iterations=1"
     )
-    assert name("pseudo=segformer", "pseudo.model=/hub/small") == (
-        "devias pseudo=segformer pseudo.model=small"
+    assert name("masks=segformer", "masks.model=/hub/small") == (
+        "devias masks=segformer masks.model=small"
     )
     assert name("trainer.max_epochs=12", "global_batch=64") == (
         "devias trainer.max_epochs=12 global_batch=64"
     )
-    assert name("names.model=ours", "debias=none") == "ours"
+    assert name("names.model=ours", "augment=none") == "ours"
 
 
 def test_one_word_drops_a_loss_term():
@@ -100,7 +100,7 @@ def test_the_paper_settings_of_ucf101():
     config = compose_run("experiment=ucf101")
     assert (config.global_batch, config.trainer.max_epochs) == (96, 100)
     assert config.model.slot_attention.iterations == 4
-    assert (config.pseudo.beta, config.debias.prob_aug) == (0.3, 0.4)
+    assert (config.masks.beta, config.augment.prob_aug) == (0.3, 0.4)
     assert (config.model.head.dropout, config.backbone.drop_path_rate) == (0.5, 0.2)
     assert (config.optim.base_lr, config.optim.min_lr, config.optim.layer_decay) == (
         5e-4,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from devias import evaluate
+from devias.cli import evaluate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -31,7 +31,7 @@ def test_a_program_prints_its_configuration_from_any_folder(tmp_path):
     assert run.returncode == 0, run.stderr
     config = OmegaConf.create(run.stdout)
     assert config.model._target_ == "devias.models.devias.DEVIAS"
-    assert config.data._target_ == "devias.data.synthetic.datamodule.Synthetic"
+    assert config.data._target_ == "devias.data.datasets.synthetic.datamodule.Synthetic"
     assert not list(tmp_path.iterdir())
 
 

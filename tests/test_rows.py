@@ -7,17 +7,17 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from devias.cli.train import train
 from devias.config import config_dir
 from devias.evaluation.views import score_videos
 from devias.structures import UNKNOWN, ClipBatch
-from devias.train import train
-from devias.training.build import build_module, build_run
 from devias.training.optim import build_optimizer
+from devias.training.run import build_module, build_run
 from helpers import TINY_SYNTHETIC, compose_run, tiny_run
 from sync_guard import no_host_sync
 
 PAGES = [
-    Path(config_dir()).parent / "experiments" / f"{name}.md" for name in ("rivals", "ablations")
+    Path(config_dir()).parent / "experiments" / f"{name}.md" for name in ("baselines", "ablations")
 ]
 ROWS = list(
     dict.fromkeys(
@@ -36,24 +36,24 @@ def raw_batch():
         action=torch.tensor([0, 7, 3, UNKNOWN]),
         scene=torch.tensor([2, UNKNOWN, 7, 0]),
         index=torch.arange(CLIPS),
-        true_masks=torch.rand(CLIPS, 8, 48, 48) > 0.8,
+        ground_truth_masks=torch.rand(CLIPS, 8, 48, 48) > 0.8,
     )
 
 
 def parts(*overrides):
-    """The module of a row and its labeller, at tiny sizes."""
+    """The module of a row and its stage, at tiny sizes."""
     config = compose_run(*TINY_SYNTHETIC, *overrides)
     datamodule = instantiate(config.data, batch_size=CLIPS, seed=1)
-    return build_module(config, datamodule), datamodule.labeller
+    return build_module(config, datamodule), datamodule.stage
 
 
-def run_steps(module, labeller, monkeypatch, steps=2):
+def run_steps(module, stage, monkeypatch, steps=2):
     """Train on one batch → the loss terms' values, one row a step."""
     monkeypatch.setattr(module, "log_dict", lambda *args, **kwargs: None)
     optimizer, schedule = build_optimizer(module.model, module.optimizer_settings, 32, 2, steps)
     values = []
     for step in range(steps):
-        batch = labeller.train()(raw_batch())
+        batch = stage.train()(raw_batch())
         with no_host_sync():
             output = module.training_step(batch, step)
             output["loss"].backward()
@@ -79,23 +79,23 @@ def segformer(tmp_path_factory):
 
 def test_the_tables_are_found():
     assert len(ROWS) > 40
-    assert {"model=devias", "model=two_token debias=fame", "decoder=pixel"} < set(ROWS)
+    assert {"model=devias", "model=two_token augment=fame", "decoder=pixel"} < set(ROWS)
 
 
 @pytest.mark.parametrize("row", ROWS)
 def test_every_row_trains_and_answers(row, monkeypatch, request):
     overrides = row.split()
-    if "pseudo=segformer" in overrides:
-        overrides.append(f"pseudo.model={request.getfixturevalue('segformer')}")
-    module, labeller = parts(*overrides)
-    values = run_steps(module, labeller, monkeypatch)
+    if "masks=segformer" in overrides:
+        overrides.append(f"masks.model={request.getfixturevalue('segformer')}")
+    module, stage = parts(*overrides)
+    values = run_steps(module, stage, monkeypatch)
     assert values.shape == (2, len(module.losses))
     assert values.isfinite().all()
     # Distributed training waits for the gradient of every parameter.
     idle = [name for name, p in module.model.named_parameters() if p.grad is None]
     assert idle == []
 
-    batch = labeller.eval()(raw_batch())
+    batch = stage.eval()(raw_batch())
     with torch.no_grad():
         prediction, roles = module.eval().predict(batch)
     scores = score_videos(prediction, roles)
@@ -113,11 +113,11 @@ def test_every_row_trains_and_answers(row, monkeypatch, request):
         ("head=separate model.slot_attention.num_slots=3", "separate heads need 2 slots, got 3"),
         ("model=action_vit head=separate", "separate heads cannot predict 8 action and 0 scene"),
         ("model=scene_vit head=separate", "separate heads cannot predict 0 action and 8 scene"),
-        ("pseudo=none debias=none", "needs frame masks .*; drop it with ~loss.attention_guidance"),
-        ("pseudo=none model=two_token decoder=mask", "mask_prediction needs clip masks"),
-        ("pseudo=none", "mixing needs masks: choose an extractor"),
+        ("masks=none augment=none", "needs frame masks .*; drop it with ~loss.attention_guidance"),
+        ("masks=none model=two_token decoder=mask", "mask_prediction needs clip masks"),
+        ("masks=none", "mixing needs masks: choose an extractor"),
         ("backbone.num_frames=4", r"takes clips \[B, 3, 4, 48, 48\], got \[2, 3, 8, 48, 48\]"),
-        ("backbone.tubelet_size=4 pseudo.tubelet_size=2", "4 frame masks a clip.* 2 tubelets"),
+        ("backbone.tubelet_size=4 masks.tubelet_size=2", "4 frame masks a clip.* 2 tubelets"),
         ("model=two_token loss=devias", "attention_guidance needs a model with slot attention"),
         ("model=one_token decoder=mask loss.mask_prediction.slots=both", "both needs two slots"),
         ("model.slot_attention.num_slots=1 loss.mask_prediction.slots=scene", "needs two slots"),
@@ -143,15 +143,15 @@ def test_what_means_nothing_is_refused_with_the_reason_before_anything_is_decode
 @pytest.mark.parametrize("debias", ["none", "fame", "be"])
 @pytest.mark.parametrize("model", ["devias", "two_token"])
 def test_every_choice_brings_its_terms_and_only_the_masks_it_needs(model, debias, decoder):
-    choices = (f"model={model}", f"debias={debias}", f"decoder={decoder}")
+    choices = (f"model={model}", f"augment={debias}", f"decoder={decoder}")
     config = compose_run(*choices)
     terms = {"action_recognition", "scene_recognition"}
     terms |= {"attention_guidance", "slot_diversity"} if model == "devias" else set()
     terms |= {"consistency"} if debias == "be" else set()
     terms |= {f"{decoder}_prediction"} if decoder != "none" else set()
     assert set(config.loss) == terms
-    _, labeller = parts(*choices)
-    labelled = labeller.train()(raw_batch())
+    _, stage = parts(*choices)
+    labelled = stage.train()(raw_batch())
     needs_masks = model == "devias" or debias == "fame" or decoder != "none"
     assert (labelled.clip_mask is not None) == needs_masks
     assert (labelled.distracted is not None) == (debias == "be")
@@ -159,12 +159,12 @@ def test_every_choice_brings_its_terms_and_only_the_masks_it_needs(model, debias
 
 def test_other_masks_follow_everywhere():
     """True masks are loaded for training, and cut out tubelet by tubelet."""
-    for choices in (["model=two_token", "debias=fame"], ["decoder=pixel"]):
-        config = compose_run(*choices, "pseudo=true_masks")
-        assert config.pseudo._target_.endswith("TrueMasks")
+    for choices in (["model=two_token", "augment=fame"], ["decoder=pixel"]):
+        config = compose_run(*choices, "masks=ground_truth")
+        assert config.masks._target_.endswith("GroundTruthMasks")
         assert config.data.train_masks
-        assert config.debias.masks == "frame"
-    assert compose_run("pseudo=fame").debias.masks == "clip"
+        assert config.augment.masks == "frame"
+    assert compose_run("masks=fame").augment.masks == "clip"
 
 
 def test_single_task_models_run_from_end_to_end_and_teach_scenes(tmp_path):
@@ -190,7 +190,7 @@ def test_single_task_models_run_from_end_to_end_and_teach_scenes(tmp_path):
             tmp_path,
             f"paths.run_dir={tmp_path / 'erasing'}",
             "model=action_vit",
-            "debias=be",
+            "augment=be",
             "trainer.max_epochs=1",
         )
     )

@@ -6,8 +6,8 @@ import torch
 from hydra.utils import instantiate
 from PIL import Image
 
+from devias.cli.train import train
 from devias.structures import UNKNOWN, ClipBatch
-from devias.train import train
 from helpers import compose_run
 
 COLOURS = [(220, 40, 40), (40, 60, 220), (50, 200, 60)]
@@ -73,13 +73,13 @@ def test_the_trained_model_labels_clips(run_folder):
         "scene_teacher=places365",
         f"scene_teacher.model.path={run_folder / 'checkpoints' / 'best.ckpt'}",
         "scene_teacher.model.num_scenes=3",
-        "pseudo=none",
-        "debias=none",
+        "masks=none",
+        "augment=none",
     )
-    labeller = instantiate(config.data.labeller)
+    stage = instantiate(config.data.stage)
     unknown = torch.full((3,), UNKNOWN)
     batch = ClipBatch(coloured_clips(), action=unknown, scene=unknown, index=torch.arange(3))
-    labelled = labeller(batch)
+    labelled = stage(batch)
     assert labelled.scene.tolist() == [0, 1, 2]
     assert labelled.scene_logits.shape == (3, 3)
-    assert not any(parameter.requires_grad for parameter in labeller.parameters())
+    assert not any(parameter.requires_grad for parameter in stage.parameters())

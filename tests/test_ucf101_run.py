@@ -4,15 +4,15 @@ import shutil
 
 import pytest
 
+from devias.cli.train import train
 from devias.data.datamodule import MissingDataError
 from devias.data.dataset import TooManyBadVideos
 from devias.models.baselines import TokenViT
 from devias.models.heads import UnifiedHead
-from devias.models.saving import save_weights
-from devias.models.weights import video_vit
 from devias.reporting.results import RunResult
-from devias.train import train
 from devias.training.checkpoints import load_checkpoint
+from devias.weights.assign import video_vit
+from devias.weights.write import save_weights
 from helpers import compose_run
 
 SIZES = {"image_size": 32, "num_frames": 4}

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from devias.errors import DeviasError
+
 METHOD = (
     "backbone",
     "compat",
-    "debias",
+    "augment",
     "decoder",
     "global_batch",
     "head",
@@ -18,7 +20,7 @@ METHOD = (
     "matcher",
     "model.",
     "optim",
-    "pseudo",
+    "masks",
     "recipe",
     "trainer.max_epochs",
 )
@@ -28,7 +30,7 @@ NOT_METHOD = ("backbone.gradient_checkpointing", "backbone.weights")
 """Settings among them that follow from the machine."""
 
 
-class ConfigError(ValueError):
+class ConfigError(DeviasError, ValueError):
     """A setting that cannot be; the message names the key."""
 
 
@@ -52,7 +54,7 @@ def row_name(model: str, overrides: Iterable[str]) -> str:
     """What a table calls a run: its model, and the overrides that concern the method.
 
     Of keys the last two parts are kept, of paths the file's name:
-    `devias slot_attention.num_slots=3`, `two_token debias=fame`.
+    `devias slot_attention.num_slots=3`, `two_token augment=fame`.
     """
     parts = [model]
     for override in overrides:

@@ -36,7 +36,7 @@ class ClipBatch:
     index: Tensor
     """`[B]` int64 position of each video in its dataset's records."""
     num_views: int = 1
-    true_masks: Tensor | None = None
+    ground_truth_masks: Tensor | None = None
     """`[B·V, T, H, W]` bool, the actor's true silhouette where the data has it."""
     clip_mask: Tensor | None = None
     """`[B·V, H, W]` the pseudo-human mask of the whole clip, H̃; floating point in [0, 1], bool
@@ -96,7 +96,7 @@ class SlotPrediction:
     pixels: Tensor | None = None
     """`[B, K, 3·h·w]` the colours a pixel decoder makes of every slot, in the units of the
     normalised clip: all red values, then green, then blue."""
-    silhouette_logits: Tensor | None = None
+    segmentation_logits: Tensor | None = None
     """`[B, T, H', W']` where the actor is in every frame, at a resolution of the model's own;
     `None` unless the model is being pretrained to tell it."""
     distracted: SlotPrediction | None = None

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from devias.data.dataset import Draw, EvalDataset, TooManyBadVideos, TrainDataset, collate
-from devias.data.decoding import VideoError
-from devias.data.masks import write_masks
+from devias.data.dataset import EvalDataset, SampleKey, TooManyBadVideos, TrainDataset, collate
+from devias.data.mask_files import write_masks
+from devias.data.readers.video import VideoError
 from devias.data.records import VideoRecord
 from devias.data.transforms import EvalTransform, TrainTransform
 from helpers import write_frames
@@ -39,14 +39,14 @@ def eval_dataset(records, **settings) -> EvalDataset:
 
 def test_a_training_sample_depends_on_its_draw_alone(records):
     dataset = train_dataset(records)
-    first = dataset[Draw(1, seed=5)]
+    first = dataset[SampleKey(1, seed=5)]
     assert first.video.shape == (1, 3, 4, SIZE, SIZE)
     assert first.video.dtype == torch.uint8
     assert (first.action, first.scene, first.index) == (1, 1, 1)
-    dataset[Draw(0, seed=9)]
+    dataset[SampleKey(0, seed=9)]
     torch.rand(3)
-    assert torch.equal(first.video, dataset[Draw(1, seed=5)].video)
-    clips = {dataset[Draw(1, seed=seed)].video.sum().item() for seed in range(8)}
+    assert torch.equal(first.video, dataset[SampleKey(1, seed=5)].video)
+    clips = {dataset[SampleKey(1, seed=seed)].video.sum().item() for seed in range(8)}
     assert len(clips) > 1
 
 
@@ -54,12 +54,12 @@ def test_a_preloaded_dataset_gives_the_same_samples(records):
     streamed, preloaded = train_dataset(records), train_dataset(records)
     preloaded.preload("decoding")
     for seed in range(4):
-        draw = Draw(seed % 3, seed)
+        draw = SampleKey(seed % 3, seed)
         assert torch.equal(streamed[draw].video, preloaded[draw].video)
 
 
 def test_views_are_all_clips_and_crops_in_order(records):
-    sample = eval_dataset(records, num_clips=2)[Draw(0)]
+    sample = eval_dataset(records, num_clips=2)[SampleKey(0)]
     assert sample.video.shape == (6, 3, 4, SIZE, SIZE)
     # Twelve frames at stride 2: clips start at frames 0 and 5; the grey value tells the frame.
     starts = sample.video[:, 0, 0].float().mean((1, 2)) / 2
@@ -67,18 +67,18 @@ def test_views_are_all_clips_and_crops_in_order(records):
 
 
 def test_masks_follow_the_chosen_frames(records):
-    sample = eval_dataset(records, num_clips=2, load_masks=True)[Draw(0)]
+    sample = eval_dataset(records, num_clips=2, load_masks=True)[SampleKey(0)]
     # Even frames are all foreground, odd ones background; the clips start at 0 and 5.
-    assert sample.true_masks[:3].all()
-    assert not sample.true_masks[3:].any()
-    assert eval_dataset(records)[Draw(0)].true_masks is None
+    assert sample.ground_truth_masks[:3].all()
+    assert not sample.ground_truth_masks[3:].any()
+    assert eval_dataset(records)[SampleKey(0)].ground_truth_masks is None
 
 
 def test_collate_keeps_views_together(records):
     dataset = eval_dataset(records, num_clips=2, load_masks=True)
-    batch = collate([dataset[Draw(0)], dataset[Draw(2)]])
+    batch = collate([dataset[SampleKey(0)], dataset[SampleKey(2)]])
     assert batch.video.shape == (12, 3, 4, SIZE, SIZE)
-    assert batch.true_masks.shape == (12, 4, SIZE, SIZE)
+    assert batch.ground_truth_masks.shape == (12, 4, SIZE, SIZE)
     assert batch.num_views == 6
     assert batch.action.tolist() == [0, 2]
     assert batch.scene.tolist() == [2, 0]
@@ -107,7 +107,7 @@ def test_unreadable_training_videos_are_replaced_counted_and_named_once(
     with caplog.at_level(logging.WARNING):
         for seed in range(10):
             for index in range(4):
-                assert dataset[Draw(index, seed)].index in (0, 3)
+                assert dataset[SampleKey(index, seed)].index in (0, 3)
     assert dataset.bad == [1, 2]
     messages = [record.getMessage() for record in caplog.records]
     assert len(messages) == 2
@@ -117,15 +117,15 @@ def test_unreadable_training_videos_are_replaced_counted_and_named_once(
 
 def test_too_many_unreadable_videos_stop_the_run(records, tmp_path):
     dataset = train_dataset(bad_records(records, tmp_path), max_bad_share=0.3)
-    dataset[Draw(1, 0)]  # one of four: below the allowed share
+    dataset[SampleKey(1, 0)]  # one of four: below the allowed share
     with pytest.raises(TooManyBadVideos, match=r"2 of 4 .*max_bad_share=0.3.*missing.mp4"):
-        dataset[Draw(2, 0)]
+        dataset[SampleKey(2, 0)]
 
 
 def test_failures_are_counted_over_all_workers(records, tmp_path):
     dataset = train_dataset(bad_records(records, tmp_path), max_bad_share=0.5)
     loader = torch.utils.data.DataLoader(
-        dataset, sampler=[Draw(i % 4, i) for i in range(8)], num_workers=2, collate_fn=collate
+        dataset, sampler=[SampleKey(i % 4, i) for i in range(8)], num_workers=2, collate_fn=collate
     )
     assert {int(batch.index) for batch in loader} <= {0, 3}
     assert dataset.bad == [1, 2]
@@ -134,20 +134,20 @@ def test_failures_are_counted_over_all_workers(records, tmp_path):
 def test_an_unreadable_test_video_is_an_error_with_file_and_line(records, tmp_path):
     dataset = eval_dataset(bad_records(records, tmp_path))
     with pytest.raises(VideoError, match=r"missing.mp4.*list.txt:8"):
-        dataset[Draw(2)]
+        dataset[SampleKey(2)]
 
 
 def test_a_segment_limits_the_clip(records):
     whole = records[1]
     segment = VideoRecord(whole.path, 1, start=0.31, end=10.0, source="list.txt:1")
     first_frames = [
-        EvalDataset([record], EvalTransform(SIZE), 2, 1, num_clips=2)[Draw(0)].video[0, 0, 0]
+        EvalDataset([record], EvalTransform(SIZE), 2, 1, num_clips=2)[SampleKey(0)].video[0, 0, 0]
         for record in (whole, segment)
     ]
     assert first_frames[1].float().mean() > first_frames[0].float().mean()
     empty = VideoRecord(whole.path, 1, start=50.0, end=60.0, source="list.txt:9")
     with pytest.raises(VideoError, match=r"no frame .*list.txt:9"):
-        eval_dataset([empty])[Draw(0)]
+        eval_dataset([empty])[SampleKey(0)]
 
 
 def test_masks_shorter_than_the_video(records, tmp_path):
@@ -155,7 +155,7 @@ def test_masks_shorter_than_the_video(records, tmp_path):
     write_masks(masks, torch.zeros(3, 16, 20, dtype=torch.bool))
     record = VideoRecord(records[0].path, 0, masks=masks, source="list.txt:1")
     with pytest.raises(VideoError, match=r"short.png: 3 masks, fewer"):
-        eval_dataset([record], load_masks=True)[Draw(0)]
+        eval_dataset([record], load_masks=True)[SampleKey(0)]
 
 
 def test_no_records():

@@ -57,7 +57,7 @@ def test_a_model_of_one_task_has_no_metrics_of_the_other():
     scores = one_hot_scores([0, 1], [3, 4])
     scores.action = scores.action[:, :0]
     batch = batch_of([0, 1], [3, 5])
-    metrics = SplitMetrics(home_action=[0] * 6)
+    metrics = SplitMetrics(bias_aligned_action=[0] * 6)
     metrics.update(scores, batch)
     values = as_floats(metrics)
     assert set(values) == {"scene_top1", "scene_top5"}
@@ -108,7 +108,7 @@ def test_one_slot_alone_does_not_collide(num_slots):
 
 
 def test_scene_bias_counts_only_unseen_combinations():
-    metrics = SplitMetrics(home_action=[2, 3, UNKNOWN])
+    metrics = SplitMetrics(bias_aligned_action=[2, 3, UNKNOWN])
     #            biased  right  home   no home  no scene  no action
     predicted = [2, 5, 3, 0, 2, 2]
     action = [0, 5, 3, 4, 4, UNKNOWN]
@@ -131,9 +131,9 @@ def test_soft_iou_is_the_iou_of_binary_masks():
 
 def masked_case():
     """Two videos of two views, 2×2 patches of 4×4 pixels; the actor of video 1 is never seen."""
-    true_masks = torch.zeros(4, 2, 4, 4, dtype=torch.bool)
-    true_masks[0, :, :2, :2] = True  # view 0: patch 0 is covered throughout
-    true_masks[1, 0, :2, :2] = True  # view 1: patch 0 in one frame of two
+    ground_truth_masks = torch.zeros(4, 2, 4, 4, dtype=torch.bool)
+    ground_truth_masks[0, :, :2, :2] = True  # view 0: patch 0 is covered throughout
+    ground_truth_masks[1, 0, :2, :2] = True  # view 1: patch 0 in one frame of two
     mask_logits = torch.full((4, 2, 4), -100.0)
     mask_logits[0, 1, :2] = 100.0  # the action slot is slot 1: patches 0 and 1, IoU 1/2
     mask_logits[1, 1, 0] = 0.0  # probability 1/2, as the truth: IoU 1
@@ -148,13 +148,15 @@ def masked_case():
     roles = Roles(action=torch.ones(4, dtype=torch.long), scene=torch.zeros(4, dtype=torch.long))
     clip_mask = torch.zeros(4, 4, 4)
     clip_mask[:2, :2, :2] = 1.0  # view 0: IoU 1; view 1: 1/2
-    return true_masks, clip_mask, prediction, roles
+    return ground_truth_masks, clip_mask, prediction, roles
 
 
 def test_mask_iou_by_hand():
-    true_masks, clip_mask, prediction, roles = masked_case()
+    ground_truth_masks, clip_mask, prediction, roles = masked_case()
     metrics = SplitMetrics()
-    batch = batch_of([0, 0], [0, 0], num_views=2, true_masks=true_masks, clip_mask=clip_mask)
+    batch = batch_of(
+        [0, 0], [0, 0], num_views=2, ground_truth_masks=ground_truth_masks, clip_mask=clip_mask
+    )
     metrics.update(one_hot_scores([0, 0], [0, 0]), batch, prediction, roles)
     values = as_floats(metrics)
     assert values["mask_iou"] == pytest.approx((1 / 2 + 1) / 2)
@@ -162,7 +164,7 @@ def test_mask_iou_by_hand():
 
 
 def test_mask_metrics_need_their_masks():
-    true_masks, clip_mask, prediction, roles = masked_case()
+    ground_truth_masks, clip_mask, prediction, roles = masked_case()
     scores = one_hot_scores([0, 0], [0, 0])
     without_truth, without_decoder = SplitMetrics(), SplitMetrics()
     without_truth.update(
@@ -170,7 +172,10 @@ def test_mask_metrics_need_their_masks():
     )
     prediction.mask_logits = None
     without_decoder.update(
-        scores, batch_of([0, 0], [0, 0], num_views=2, true_masks=true_masks), prediction, roles
+        scores,
+        batch_of([0, 0], [0, 0], num_views=2, ground_truth_masks=ground_truth_masks),
+        prediction,
+        roles,
     )
     assert not {"mask_iou", "pseudo_mask_iou"} & set(without_truth.compute())
     assert not {"mask_iou", "pseudo_mask_iou"} & set(without_decoder.compute())
@@ -179,7 +184,7 @@ def test_mask_metrics_need_their_masks():
 def test_ranks_add_up_to_the_whole():
     action, scene = torch.randint(0, 6, (2, 9)).tolist()
     predicted, seen = torch.randint(0, 6, (2, 9)).tolist()
-    whole, first, second = (SplitMetrics(home_action=range(6)) for _ in range(3))
+    whole, first, second = (SplitMetrics(bias_aligned_action=range(6)) for _ in range(3))
     for metrics, part in ((whole, slice(9)), (first, slice(2)), (second, slice(2, 9))):
         metrics.update(
             one_hot_scores(predicted[part], seen[part]), batch_of(action[part], scene[part])

@@ -1,6 +1,6 @@
 import pytest
 
-from devias.evaluation.protocol import harmonic_mean, summarise
+from devias.evaluation.protocol import harmonic_mean, summarize
 
 SEEN = {"action_top1": 0.8, "scene_top1": 0.6, "scene_top5": 0.9}
 
@@ -13,7 +13,7 @@ def test_harmonic_mean_by_hand():
 
 def test_one_unseen_split():
     unseen = {"action_top1": 0.4, "scene_top1": 0.5, "scene_bias": 0.3}
-    summary = summarise({"test_seen": SEEN, "test_unseen": unseen}, "test_seen", ["test_unseen"])
+    summary = summarize({"test_seen": SEEN, "test_unseen": unseen}, "test_seen", ["test_unseen"])
     assert summary["test_seen/scene_top5"] == summary["seen/scene_top5"] == 0.9
     assert summary["test_unseen/scene_bias"] == summary["unseen/scene_bias"] == 0.3
     # 4 / (1/.8 + 1/.6 + 1/.4 + 1/.5) = 4 / 7.41667
@@ -21,7 +21,7 @@ def test_one_unseen_split():
 
 
 def test_unseen_is_the_mean_over_the_splits_that_have_the_metric():
-    summary = summarise(
+    summary = summarize(
         {
             "test": SEEN,
             "scuba_places": {"action_top1": 0.2},
@@ -43,20 +43,20 @@ def test_unseen_is_the_mean_over_the_splits_that_have_the_metric():
 def test_no_harmonic_mean_unless_all_four_numbers_exist(lacking):
     unseen = {"action_top1": 0.4, "scene_top1": 0.5}
     del unseen[lacking]
-    assert "harmonic_mean" not in summarise({"a": SEEN, "b": unseen}, "a", ["b"])
+    assert "harmonic_mean" not in summarize({"a": SEEN, "b": unseen}, "a", ["b"])
 
 
 def test_without_unseen_splits():
-    summary = summarise({"test": SEEN}, "test")
+    summary = summarize({"test": SEEN}, "test")
     assert set(summary) == {f"{split}/{name}" for split in ("test", "seen") for name in SEEN}
 
 
 def test_other_splits_keep_their_own_name():
-    summary = summarise({"test": SEEN, "scene_only": {"scene_top1": 0.1}}, "test")
+    summary = summarize({"test": SEEN, "scene_only": {"scene_top1": 0.1}}, "test")
     assert summary["scene_only/scene_top1"] == 0.1
     assert "unseen/scene_top1" not in summary
 
 
 def test_misspelt_split_is_named():
     with pytest.raises(ValueError, match=r"'tset'.*'test'"):
-        summarise({"test": SEEN}, "test", ["tset"])
+        summarize({"test": SEEN}, "test", ["tset"])

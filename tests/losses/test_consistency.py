@@ -37,5 +37,5 @@ def test_both_views_learn():
 
 def test_a_second_view_is_needed():
     roles = Roles(action=torch.tensor([0, 0]), scene=torch.tensor([1, 1]))
-    with pytest.raises(ValueError, match=r"consistency needs a second view .*debias=be.*~loss"):
+    with pytest.raises(ValueError, match=r"consistency needs a second view .*augment=be.*~loss"):
         Consistency()(prediction([[[1.0]] * 2] * 2), roles, BATCH)

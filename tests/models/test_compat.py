@@ -6,7 +6,7 @@ from hydra.utils import instantiate
 
 from devias.models import load_model
 from devias.models.architecture import describe
-from devias.training.build import build_module
+from devias.training.run import build_module
 from helpers import compose_run
 from released_layout import by_formula, devias_shapes
 

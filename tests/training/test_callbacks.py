@@ -7,7 +7,6 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
-from stub_parts import Constant, Poison, clips, loader, stub_module, stub_trainer
 
 import devias
 from devias.models.backbone import VideoViT
@@ -22,6 +21,7 @@ from devias.training.callbacks import (
     StopOnNonFiniteLoss,
     StoreConfig,
 )
+from stub_parts import Constant, Poison, clips, loader, stub_module, stub_trainer
 
 BATCH = clips(answers=[(0, 1), (2, 3)], labels=[(0, 1), (2, 3)])
 

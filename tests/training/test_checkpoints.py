@@ -24,7 +24,7 @@ from devias.training.checkpoints import (
 CONFIG = {
     "seed": 3,
     "weights": None,
-    "debias": {"prob_aug": 0.5},
+    "augment": {"prob_aug": 0.5},
     "data": {"root": "${paths.datasets}/x", "num_clips": 2, "crop_scale": [0.5, 1.0]},
     "paths": {"datasets": "d"},
 }
@@ -170,12 +170,12 @@ def test_the_stored_configuration_with_overrides(tmp_path):
             "data.num_clips=5",
             "paths.datasets=/data sets/a=b",
             "data.crop_scale=[0.1, 1]",
-            "debias=null",
+            "augment=null",
             "weights=w.pth",
         ],
     )
     assert changed.data == {"root": "/data sets/a=b/x", "num_clips": 5, "crop_scale": [0.1, 1]}
-    assert (changed.debias, changed.weights, changed.seed) == (None, "w.pth", 3)
+    assert (changed.augment, changed.weights, changed.seed) == (None, "w.pth", 3)
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,17 @@
 import pytest
 import torch
 from hydra.utils import instantiate
-from stub_parts import Constant, Counting, clips, loader, stub_module, stub_trainer
 
+from devias.labels.scene_teacher import SceneTeacher
 from devias.models.baselines import TokenViT
 from devias.models.heads import UnifiedHead
-from devias.models.weights import video_vit
-from devias.pseudo.scene_teacher import SceneTeacher
 from devias.structures import UNKNOWN, ClipBatch, SlotPrediction
-from devias.training.build import build_module
 from devias.training.callbacks import StopOnNonFiniteLoss
 from devias.training.optim import build_optimizer
+from devias.training.run import build_module
+from devias.weights.assign import video_vit
 from helpers import TINY_SYNTHETIC, compose_run
+from stub_parts import Constant, Counting, clips, loader, stub_module, stub_trainer
 from sync_guard import no_host_sync
 
 BATCH = clips(answers=[(0, 1), (2, 3)], labels=[(0, 1), (2, 3)])
@@ -54,19 +54,19 @@ def test_in_training_the_labels_decide_the_roles():
 
 
 def full_step_parts(*overrides: str):
-    """A DEVIAS module, a labeller with masks, mixing and a scene model, and a loader's batch."""
+    """A DEVIAS module, a stage with masks, mixing and a scene model, and a loader's batch."""
     config = compose_run(*TINY_SYNTHETIC, "backbone.drop_path_rate=0.3", *overrides)
     datamodule = instantiate(config.data, batch_size=5, seed=1)
     sizes = {"image_size": config.backbone.image_size, "num_frames": config.backbone.num_frames}
     vit = video_vit(**sizes, patch_size=24, embed_dim=12, depth=1, num_heads=2, num_tokens=1)
-    datamodule.labeller.scene_teacher = SceneTeacher(TokenViT(vit, UnifiedHead(12, 0, 8)))
+    datamodule.stage.scene_teacher = SceneTeacher(TokenViT(vit, UnifiedHead(12, 0, 8)))
     batch = ClipBatch(
         video=torch.randint(0, 256, (5, 3, 8, 48, 48), dtype=torch.uint8),
         action=torch.tensor([0, 7, 3, 3, 1]),
         scene=torch.tensor([2, UNKNOWN, 7, 0, UNKNOWN]),
         index=torch.arange(5),
     )
-    return build_module(config, datamodule), datamodule.labeller, batch
+    return build_module(config, datamodule), datamodule.stage, batch
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def full_step_parts(*overrides: str):
     [("fame", "paper", "clip"), ("fame", "official", "clip"), ("motion_em", "paper", "frame")],
 )
 def test_no_part_of_a_training_step_waits_for_the_device(masks, compat, cut, monkeypatch):
-    overrides = (f"pseudo={masks}", f"compat={compat}", f"debias.masks={cut}")
-    module, labeller, raw = full_step_parts(*overrides)
+    overrides = (f"masks={masks}", f"compat={compat}", f"augment.masks={cut}")
+    module, stage, raw = full_step_parts(*overrides)
     assert set(module.losses) == {
         "action_recognition",
         "scene_recognition",
@@ -87,11 +87,11 @@ def test_no_part_of_a_training_step_waits_for_the_device(masks, compat, cut, mon
     optimizer, schedule = build_optimizer(module.model, module.optimizer_settings, 5, 10, 20)
     watch = StopOnNonFiniteLoss(every_n_steps=10)
     module.train()
-    labeller.train()
+    stage.train()
     before = [parameter.clone() for parameter in module.parameters()]
     for step in range(2):  # the second step finds the optimiser's state in place
         with no_host_sync():
-            batch = labeller(raw)
+            batch = stage(raw)
             output = module.training_step(batch, step)
             output["loss"].backward()
             torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
@@ -205,7 +205,7 @@ def test_the_harmonic_mean_takes_the_scene_accuracy_of_the_protocol(tmp_path):
 def test_test_metrics_by_split_with_the_scene_bias_of_unseen_ones_only(tmp_path):
     home = [0, 1, 2, 0, 1, 2, 0]
     module = stub_module(
-        test_splits=["seen", "unseen"], unseen_splits=["unseen"], home_actions=home
+        test_splits=["seen", "unseen"], unseen_splits=["unseen"], bias_aligned_actions=home
     )
     trainer = stub_trainer(tmp_path)
     trainer.test(module, [loader(SEEN), loader(UNSEEN)], verbose=False)

@@ -11,17 +11,18 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from devias.data.clip_labels import ClipLabels, label_sources, open_labels
 from devias.data.dataset import EvalDataset, TrainDataset, VideoDataset, collate
 from devias.data.records import VideoRecord
 from devias.data.samplers import EvalSampler, TrainSampler
 from devias.data.transforms import EvalTransform, TrainTransform
-from devias.pseudo.cache import Settings
-from devias.pseudo.labeller import PseudoLabeller
+from devias.errors import DeviasError
+from devias.labels.lookup import ClipLabels, label_sources, open_labels
+from devias.labels.on_device import BatchStage
+from devias.labels.storage import Settings
 from devias.structures import UNKNOWN, ClipBatch
 
 
-class MissingDataError(FileNotFoundError):
+class MissingDataError(DeviasError, FileNotFoundError):
     """A dataset is not where its configuration says; tells what to fetch and where to put it."""
 
 
@@ -32,7 +33,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
 
     Args:
         root: folder of the dataset.
-        labeller: derives normalised clips, masks and scene labels on the device.
+        stage: derives normalised clips, masks and scene labels on the device.
         num_actions, num_scenes: class counts the model is built for; every label is checked.
         clip_length, stride: T frames, every `stride`-th of the video.
         image_size: side of the square the model sees, in pixels.
@@ -58,13 +59,13 @@ class VideoDataModule(L.LightningDataModule, ABC):
     seen_split = "seen"
     unseen_splits: Sequence[str] = ()
     """Test splits of combinations seen, and not seen, in training."""
-    home_actions: Sequence[int] | None = None
+    bias_aligned_actions: Sequence[int] | None = None
     """For each scene the action it usually comes with, where the dataset defines one."""
 
     def __init__(
         self,
         root: str,
-        labeller: PseudoLabeller,
+        stage: BatchStage,
         num_actions: int,
         num_scenes: int,
         clip_length: int = 16,
@@ -86,7 +87,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         self.root = Path(root)
-        self.labeller = labeller
+        self.stage = stage
         self.num_actions, self.num_scenes = num_actions, num_scenes
         self.clip_length, self.stride, self.image_size = clip_length, stride, image_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -163,7 +164,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
 
     def label_sources(self, records: Sequence[VideoRecord]) -> Settings:
         """What pseudo labels of these videos depend on."""
-        return label_sources(records, self.labeller, self.clip_length, self.stride, self.image_size)
+        return label_sources(records, self.stage, self.clip_length, self.stride, self.image_size)
 
     def setup(self, stage: str) -> None:
         """Read annotations, check labels and the presence of videos, decode if `preload`."""
@@ -217,12 +218,12 @@ class VideoDataModule(L.LightningDataModule, ABC):
         self._epoch = state_dict["epoch"]
 
     def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
-        """Normalise and derive pseudo labels, on the device and in the Trainer's precision."""
+        """Normalize and derive pseudo labels, on the device and in the Trainer's precision."""
         if self.trainer is None:
-            return self.labeller.eval()(batch)
-        self.labeller.train(self.trainer.training)
+            return self.stage.eval()(batch)
+        self.stage.train(self.trainer.training)
         with self.trainer.precision_plugin.forward_context():
-            return self.labeller(batch)
+            return self.stage(batch)
 
     def _rank(self) -> tuple[int, int]:
         if self.trainer is None:

@@ -13,13 +13,14 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from devias.data.clip_labels import ClipLabels
-from devias.data.decoding import VideoError
-from devias.data.frames import open_frames
-from devias.data.masks import read_masks
+from devias.data.frame_indices import Indices, segment_frames, train_indices, view_indices
+from devias.data.mask_files import read_masks
+from devias.data.readers.image import open_frames
+from devias.data.readers.video import VideoError
 from devias.data.records import PackedRecords, VideoRecord
-from devias.data.sampling import Indices, segment_frames, train_indices, view_indices
 from devias.data.transforms import resize_masks
+from devias.errors import DeviasError
+from devias.labels.lookup import ClipLabels
 from devias.structures import ClipBatch
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ Transform = Callable[..., tuple[Tensor, Tensor | None]]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Draw:
+class SampleKey:
     """What a sampler asks of a dataset: which record, and the seed of all its random choices.
 
     A sample depends on its draw alone, whatever the number of workers or the point at which a
@@ -48,7 +49,7 @@ class VideoSample:
     action: int
     scene: int
     index: int
-    true_masks: Tensor | None = None
+    ground_truth_masks: Tensor | None = None
     """`[V, T, H, W]` bool."""
     clip_mask: Tensor | None = None
     """`[V, H, W]` bool."""
@@ -70,7 +71,7 @@ class VideoClips:
     """`[V, N_S]`, from the cache."""
 
 
-class TooManyBadVideos(RuntimeError):
+class TooManyBadVideos(DeviasError, RuntimeError):
     """More training videos than allowed could not be read."""
 
 
@@ -111,7 +112,7 @@ class VideoDataset(Dataset[VideoSample]):
     def __len__(self) -> int:
         return len(self.records)
 
-    def __getitem__(self, draw: Draw) -> VideoSample:
+    def __getitem__(self, draw: SampleKey) -> VideoSample:
         raise NotImplementedError
 
     def preload(self, description: str, threads: int = 2) -> None:
@@ -157,7 +158,7 @@ class VideoDataset(Dataset[VideoSample]):
         sample = VideoSample(video, record.action, record.scene, index, scene_logits=scene_logits)
         if masks is not None:
             if self._has_true_masks(record):
-                sample.true_masks, masks = masks.tensor_split([self.clip_length], dim=1)
+                sample.ground_truth_masks, masks = masks.tensor_split([self.clip_length], dim=1)
             if self.labels is not None and self.labels.masks:
                 if self.labels.has_clip_mask:
                     sample.clip_mask, masks = masks[:, 0], masks[:, 1:]
@@ -185,7 +186,7 @@ class TrainDataset(VideoDataset):
         """Indices of the records that could not be read so far, by any worker."""
         return self._bad.nonzero().flatten().tolist()
 
-    def __getitem__(self, draw: Draw) -> VideoSample:
+    def __getitem__(self, draw: SampleKey) -> VideoSample:
         """The clip of one draw.
 
         Raises:
@@ -232,7 +233,7 @@ class EvalDataset(VideoDataset):
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.num_clips = num_clips
 
-    def __getitem__(self, draw: Draw) -> VideoSample:
+    def __getitem__(self, draw: SampleKey) -> VideoSample:
         """All views of one video."""
         try:
             clips = self._clips(
@@ -296,7 +297,7 @@ def collate(samples: Sequence[VideoSample]) -> ClipBatch:
         scene=torch.tensor([sample.scene for sample in samples]),
         index=torch.tensor([sample.index for sample in samples]),
         num_views=len(samples[0].video),
-        true_masks=stack("true_masks"),
+        ground_truth_masks=stack("ground_truth_masks"),
         clip_mask=stack("clip_mask"),
         frame_masks=stack("frame_masks"),
         scene_logits=stack("scene_logits"),

@@ -10,10 +10,11 @@ from typing import overload
 
 import numpy as np
 
+from devias.errors import DeviasError
 from devias.structures import UNKNOWN
 
 
-class AnnotationError(ValueError):
+class AnnotationError(DeviasError, ValueError):
     """A row of an annotation file that cannot be understood; names the file and the line."""
 
     def __init__(self, path: Path | str, line: int, why: str) -> None:

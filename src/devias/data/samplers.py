@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 from torch.utils.data import Sampler
 
-from devias.data.dataset import Draw
+from devias.data.dataset import SampleKey
 
 
-class TrainSampler(Sampler[Draw]):
+class TrainSampler(Sampler[SampleKey]):
     """A new order every epoch, the same on every rank; each rank takes its own share.
 
     Order and sample seeds follow from `(seed, epoch, index)` alone, so a resumed run sees what
@@ -31,15 +31,15 @@ class TrainSampler(Sampler[Draw]):
     def __len__(self) -> int:
         return self.length // self.world_size
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[SampleKey]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
         own = order[: len(self) * self.world_size][self.rank :: self.world_size]
         seeds = np.random.default_rng((self.seed, self.epoch, 1)).integers(2**62, size=self.length)
         for index in own:
-            yield Draw(int(index), int(seeds[index]))
+            yield SampleKey(int(index), int(seeds[index]))
 
 
-class EvalSampler(Sampler[Draw]):
+class EvalSampler(Sampler[SampleKey]):
     """Every video exactly once over all ranks: nothing is padded, nothing is seen twice."""
 
     def __init__(self, length: int, rank: int = 0, world_size: int = 1) -> None:
@@ -48,5 +48,5 @@ class EvalSampler(Sampler[Draw]):
     def __len__(self) -> int:
         return len(self.own)
 
-    def __iter__(self) -> Iterator[Draw]:
-        return (Draw(index) for index in self.own)
+    def __iter__(self) -> Iterator[SampleKey]:
+        return (SampleKey(index) for index in self.own)

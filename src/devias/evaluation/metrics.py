@@ -36,7 +36,7 @@ class SplitMetrics(Metric):
     - `slot_collision`: the share of clips (views) whose two roles fell on one slot, for models
       of both tasks and several slots.
     - `scene_bias`: the share of videos recognised as the action at home in their scene, among
-      those that show another action. Needs `home_action`.
+      those that show another action. Needs `bias_aligned_action`.
     - `mask_iou`: the decoded mask of the action slot against the true silhouettes, and
       `pseudo_mask_iou`: the pseudo-human mask against them, so that one sees what the decoder
       adds to the labels that it learnt from. See `soft_iou`.
@@ -44,8 +44,8 @@ class SplitMetrics(Metric):
     The states are sums and counts, so ranks that hold distinct videos add up exactly.
 
     Args:
-        home_action: `[N_S]` the action each scene goes with in training (`UNKNOWN` for none).
-            Give it only for splits of unseen combinations.
+        bias_aligned_action: `[N_S]` the action each scene goes with in training (`UNKNOWN` for
+            none). Give it only for splits of unseen combinations.
     """
 
     full_state_update = False
@@ -55,12 +55,16 @@ class SplitMetrics(Metric):
     sums: Tensor
     counts: Tensor
     non_finite: Tensor
-    home_action: Tensor | None
+    bias_aligned_action: Tensor | None
 
-    def __init__(self, home_action: Tensor | Sequence[int] | None = None) -> None:
+    def __init__(self, bias_aligned_action: Tensor | Sequence[int] | None = None) -> None:
         super().__init__()
-        home = None if home_action is None else torch.as_tensor(home_action, dtype=torch.long)
-        self.register_buffer("home_action", home, persistent=False)
+        home = (
+            None
+            if bias_aligned_action is None
+            else torch.as_tensor(bias_aligned_action, dtype=torch.long)
+        )
+        self.register_buffer("bias_aligned_action", home, persistent=False)
         self.add_state("sums", torch.zeros(len(METRICS)), dist_reduce_fx="sum")
         self.add_state("counts", torch.zeros(len(METRICS)), dist_reduce_fx="sum")
         self.add_state("non_finite", torch.zeros(()), dist_reduce_fx="sum")
@@ -114,10 +118,10 @@ class SplitMetrics(Metric):
         self.counts[place] += eligible.sum()
 
     def _update_scene_bias(self, scores: VideoScores, batch: ClipBatch) -> None:
-        if self.home_action is None or not scores.action.shape[-1]:
+        if self.bias_aligned_action is None or not scores.action.shape[-1]:
             return
         # An unknown scene borrows scene 0's action and is left out by `eligible`.
-        home = self.home_action[batch.scene.clamp(min=0)]
+        home = self.bias_aligned_action[batch.scene.clamp(min=0)]
         eligible = (batch.scene != UNKNOWN) & (home != UNKNOWN)
         eligible &= (batch.action != UNKNOWN) & (batch.action != home)
         self._add("scene_bias", (scores.action.argmax(-1) == home).float(), eligible)
@@ -125,10 +129,10 @@ class SplitMetrics(Metric):
     def _update_masks(
         self, batch: ClipBatch, prediction: SlotPrediction | None, roles: Roles | None
     ) -> None:
-        if batch.true_masks is None or prediction is None or roles is None:
+        if batch.ground_truth_masks is None or prediction is None or roles is None:
             return
         size = prediction.grid[1:]
-        truth = F.adaptive_avg_pool2d(batch.true_masks.float().mean(1), size).flatten(1)
+        truth = F.adaptive_avg_pool2d(batch.ground_truth_masks.float().mean(1), size).flatten(1)
         if prediction.mask_logits is not None:
             decoded = Roles.pick(prediction.mask_logits, roles.action).float().sigmoid()
             self._add_iou("mask_iou", decoded, truth, batch.num_views)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from statistics import fmean, harmonic_mean
 
-__all__ = ["harmonic_mean", "summarise"]
+__all__ = ["harmonic_mean", "summarize"]
 
 
-def summarise(
+def summarize(
     per_split: Mapping[str, Mapping[str, float]],
     seen: str,
     unseen: Sequence[str] = (),

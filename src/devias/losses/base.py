@@ -6,10 +6,11 @@ import lightning.pytorch as pl
 import torch.nn.functional as F
 from torch import Tensor
 
+from devias.errors import DeviasError
 from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
 
 
-class LossTermError(ValueError):
+class LossTermError(DeviasError, ValueError):
     """A term that the model or the data cannot serve; says which one, what it needs, what to do."""
 
 

@@ -23,7 +23,7 @@ class Consistency(LossTerm):
     def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
         """Raise `LossTermError` when the batch has no distracted view."""
         if prediction.distracted is None:
-            self.require(None, "a second view of every clip (debias=be)")
+            self.require(None, "a second view of every clip (augment=be)")
         assert prediction.distracted is not None
         # The same slot of both views: slots start from the same learnt vectors in either.
         views = (prediction.slots, prediction.distracted.slots)

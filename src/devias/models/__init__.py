@@ -1,4 +1,4 @@
-"""Networks: the disentangling model, its parts and its rivals."""
+"""Networks: the disentangling model, its parts and its baselines."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["load_model"]
 def __getattr__(name: str) -> Any:
     # Imported on first use: building nothing should load nothing.
     if name == "load_model":
-        from devias.models.loading import load_model
+        from devias.weights.infer import load_model
 
         return load_model
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""ViTs without slot attention: one-token, two-token and single-task rivals, the scene model."""
+"""ViTs without slot attention: one-token, two-token and single-task baselines, the scene model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from devias.models.backbone import VideoViT
 from devias.models.devias import check_widths
 from devias.models.heads import SeparateHeads, UnifiedHead
 from devias.models.mask_decoder import MaskDecoder, decode
-from devias.models.silhouette_decoder import SilhouetteDecoder
+from devias.models.segmentation_decoder import SegmentationDecoder
 from devias.structures import SlotPrediction
 
 
@@ -29,7 +29,7 @@ class TokenViT(nn.Module):
         pooling: `"tokens"` takes the extra tokens; `"mean"` averages the patches and then applies
             a layer norm, as VideoMAE's fine-tuning does.
         mask_decoder: for mask prediction without slot attention.
-        silhouette_decoder: for pretraining the backbone to segment the actor.
+        segmentation_decoder: for pretraining the backbone to segment the actor.
 
     Raises:
         ValueError: the parts do not fit together.
@@ -41,11 +41,14 @@ class TokenViT(nn.Module):
         head: UnifiedHead | SeparateHeads,
         pooling: Literal["tokens", "mean"] = "tokens",
         mask_decoder: MaskDecoder | None = None,
-        silhouette_decoder: SilhouetteDecoder | None = None,
+        segmentation_decoder: SegmentationDecoder | None = None,
     ) -> None:
         super().__init__()
         check_widths(
-            backbone, head=head, mask_decoder=mask_decoder, silhouette_decoder=silhouette_decoder
+            backbone,
+            head=head,
+            mask_decoder=mask_decoder,
+            segmentation_decoder=segmentation_decoder,
         )
         if pooling not in ("tokens", "mean"):
             raise ValueError(f"pooling must be 'tokens' or 'mean', got {pooling!r}")
@@ -62,7 +65,7 @@ class TokenViT(nn.Module):
         )
         self.head = head
         self.mask_decoder = mask_decoder
-        self.silhouette_decoder = silhouette_decoder
+        self.segmentation_decoder = segmentation_decoder
         self.pooling = pooling
 
     def forward(self, video: Tensor) -> SlotPrediction:
@@ -79,14 +82,14 @@ class TokenViT(nn.Module):
             logits=self.head(slots),
             num_actions=self.head.num_actions,
             grid=self.backbone.grid,
-            silhouette_logits=self._silhouettes(x),
+            segmentation_logits=self._silhouettes(x),
             **decode(self.mask_decoder, slots),
         )
 
     def _silhouettes(self, x: Tensor) -> Tensor | None:
-        if self.silhouette_decoder is None:
+        if self.segmentation_decoder is None:
             return None
-        return self.silhouette_decoder(x[:, self.backbone.num_tokens :], self.backbone.grid)
+        return self.segmentation_decoder(x[:, self.backbone.num_tokens :], self.backbone.grid)
 
     def no_weight_decay(self) -> set[str]:
         """Names of parameters that weight decay must leave alone (timm's protocol)."""

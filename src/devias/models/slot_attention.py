@@ -163,7 +163,7 @@ class SlotUpdate(nn.Module):
         return self.to_out(z), attention
 
     def normalize(self, attention: Tensor) -> Tensor:
-        """Normalise `attention [B, heads, K, N]` over the tokens."""
+        """Normalize `attention [B, heads, K, N]` over the tokens."""
         if self.key_normalization == "none":
             return attention
         # The paper writes an L2 norm here; the released code divides by the sum.

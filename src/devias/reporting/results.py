@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from devias.reporting.files import write_text
+from devias.files import write_text
 
 RESULT_FILE = "result.json"
 

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import WandbLogger
 from omegaconf import OmegaConf
 from torch import Tensor
 
+from devias.errors import DeviasError
 from devias.models.architecture import describe
 from devias.training.module import ActionSceneModule
 
@@ -36,7 +37,7 @@ class SeedEveryEpoch(L.Callback):
         L.seed_everything(int(np.random.SeedSequence(entropy).generate_state(1)[0]), verbose=False)
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(DeviasError, RuntimeError):
     """A loss term became NaN or infinite."""
 
 

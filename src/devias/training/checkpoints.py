@@ -13,11 +13,12 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from devias.config import ConfigError
-from devias.training.build import Run
+from devias.errors import DeviasError
 from devias.training.callbacks import StoreConfig
+from devias.training.run import Run
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(DeviasError, RuntimeError):
     """A checkpoint is missing, unreadable or not of this package; names the file."""
 
 

@@ -30,8 +30,8 @@ class ActionSceneModule(L.LightningModule):
         optimizer: see `OptimizerSettings`.
         global_batch: clips per optimiser step over all devices; scales the learning rate.
         val_splits, test_splits: names in the order of the data module's loaders.
-        home_actions: for each scene the action it usually comes with; gives the scene-bias rate
-            of the splits in `unseen_splits`.
+        bias_aligned_actions: for each scene the action it usually comes with; gives the scene-bias
+            rate of the splits in `unseen_splits`.
         unseen_splits: those of combinations not trained on.
         action_space: `half` takes the arg-max of actions over the action half of the head,
             `all` over the whole head (the released code).
@@ -48,7 +48,7 @@ class ActionSceneModule(L.LightningModule):
         global_batch: int,
         val_splits: Sequence[str],
         test_splits: Sequence[str],
-        home_actions: Sequence[int] | None = None,
+        bias_aligned_actions: Sequence[int] | None = None,
         unseen_splits: Sequence[str] = (),
         action_space: ActionSpace = "half",
         scene_topk: int = 1,
@@ -64,7 +64,7 @@ class ActionSceneModule(L.LightningModule):
         self.splits = {"val": list(val_splits), "test": list(test_splits)}
         self.metrics = nn.ModuleDict(
             {
-                split: SplitMetrics(home_actions if split in unseen_splits else None)
+                split: SplitMetrics(bias_aligned_actions if split in unseen_splits else None)
                 for splits in self.splits.values()
                 for split in splits
             }

@@ -1,0 +1,1 @@
+"""What is done to whole batches of training clips, on the device."""

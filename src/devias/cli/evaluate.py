@@ -1,0 +1,99 @@
+"""Test a trained model again, perhaps on other data or views.
+
+    python -m devias.evaluate checkpoint=runs/…/checkpoints/best.ckpt
+    python -m devias.evaluate checkpoint=… 'overrides=["data.root=/ucf101","data.num_clips=5"]'
+
+The configuration is read from the checkpoint; `overrides` change it. Writes figures and
+`result.json` to `output_dir`, by default `evaluation/` beside the checkpoint's folder.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from devias.config import config_dir, register_resolvers
+from devias.errors import exit_on_user_error
+
+if TYPE_CHECKING:
+    from devias.reporting.results import RunResult
+    from devias.training.run import Run
+
+register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path=config_dir(), config_name="evaluate")
+def main(config: DictConfig) -> None:
+    """Rebuild the run the checkpoint came from and test it."""
+    checkpoint = Path(config.checkpoint)
+    with exit_on_user_error():
+        evaluate_checkpoint(checkpoint, list(config.overrides), config.output_dir)
+
+
+def evaluate_checkpoint(
+    checkpoint: Path, overrides: list[str], output_dir: Path | str | None = None
+) -> RunResult:
+    """Rebuild the run a checkpoint came from and test it; see the module's text."""
+    from devias.training.checkpoints import stored_config
+    from devias.training.run import build_run
+
+    config = stored_config(checkpoint, overrides)
+    output = output_dir or checkpoint.parent.parent / "evaluation"
+    config.paths.run_dir = str(Path(output).absolute())
+    # The checkpoint holds all weights; those the run started from need not be there any more.
+    config.backbone.weights = config.weights = None
+    with closing(build_run(config)) as run:
+        run.folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, run.folder / "config.yaml")
+        return evaluate(run, checkpoint)
+
+
+def evaluate(
+    run: Run, checkpoint: Path | None, seconds: dict[str, float] | None = None
+) -> RunResult:
+    """Test a run's model with the weights of a checkpoint (`None`: as they are), write the result.
+
+    Args:
+        seconds: what earlier phases of the run took.
+    """
+    from devias.evaluation.protocol import summarize
+    from devias.reporting.results import RESULT_FILE, RunResult, describe_hardware, git_commit
+    from devias.reporting.tables import results_table
+
+    start = time.monotonic()
+    run.trainer.test(
+        run.module,
+        datamodule=run.datamodule,
+        ckpt_path=checkpoint,
+        weights_only=True,
+        verbose=False,
+    )
+    result = RunResult(
+        **run.config.names,
+        seed=run.config.seed,
+        commit=git_commit(),
+        metrics=summarize(
+            run.module.results,
+            run.datamodule.seen_split,
+            run.datamodule.unseen_splits,
+            run.config.evaluation.scene_topk,
+        ),
+        seconds={**(seconds or {}), "test": time.monotonic() - start},
+        hardware=describe_hardware(),
+        command=shlex.join(["python", "-m", *sys.orig_argv[2:]]),
+    )
+    if run.trainer.is_global_zero:
+        result.save(run.folder / RESULT_FILE)
+        results_table([result]).print()
+    return result
+
+
+if __name__ == "__main__":
+    main()

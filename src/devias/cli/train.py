@@ -1,0 +1,70 @@
+"""Train and test one model: `python -m devias.train experiment=synthetic model=devias seed=0`.
+
+Leaves in `paths.run_dir`: `config.yaml`, `checkpoints/`, `metrics/` (CSV), `figures/` and
+`result.json`. An interrupted run continues with the same `paths.run_dir` and `ckpt_path=last`.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from devias.config import config_dir, register_resolvers, row_name
+from devias.errors import exit_on_user_error
+
+register_resolvers()
+
+
+@hydra.main(version_base="1.3", config_path=config_dir(), config_name="train")
+def main(config: DictConfig) -> None:
+    """Settle what Hydra knows and the run needs, then run."""
+    finalize_config(config)
+    with exit_on_user_error():
+        train(config)
+
+
+def finalize_config(config: DictConfig) -> None:
+    """Fix the values that follow from this call, so that the stored configuration is complete."""
+    overrides = HydraConfig.get().overrides.task
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        config.paths.run_dir = HydraConfig.get().runtime.output_dir
+    config.paths.run_dir = str(Path(config.paths.run_dir).absolute())
+    config.names = OmegaConf.to_container(config.names, resolve=True)
+    if not any(override.startswith("names.model=") for override in overrides):
+        config.names.model = row_name(config.names.model, overrides)
+
+
+def train(config: DictConfig) -> dict[str, float]:
+    """Fit, test the selected weights and write the result → metrics as fractions."""
+    # Imported here so that `--help` and `--cfg job` answer at once.
+    from devias.cli.evaluate import evaluate
+    from devias.training.checkpoints import final_checkpoint, resume_from
+    from devias.training.run import build_run
+
+    resume = resume_from(config)
+    with closing(build_run(config)) as run:
+        if run.trainer.is_global_zero:
+            run.folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, run.folder / "config.yaml")
+
+        seconds = {}
+        if config.train:
+            start = time.monotonic()
+            run.trainer.fit(
+                run.module, datamodule=run.datamodule, ckpt_path=resume, weights_only=True
+            )
+            seconds["fit"] = time.monotonic() - start
+        if not config.test:
+            return {}
+        checkpoint = final_checkpoint(run) if config.train else resume
+        return evaluate(run, checkpoint, seconds).metrics
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One file a dataset: how its own annotation files become records."""

@@ -1,0 +1,140 @@
+"""UCF-101: official split files 1–3, or the 0-based lists released with DEVIAS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devias.data.datamodule import MissingDataError, VideoDataModule, names_in_order
+from devias.data.datasets.places365 import read_categories
+from devias.data.records import AnnotationError, VideoRecord, class_number, numbered_lines
+
+
+class UCF101(VideoDataModule):
+    """101 actions, 13,320 videos in 25 groups; scene labels come from a scene model.
+
+    Expected below `root`, as the official archives unpack::
+
+        UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi …
+        ucfTrainTestlist/classInd.txt trainlist01.txt testlist01.txt …
+
+    Args:
+        split: official split 1, 2 or 3.
+        videos, annotations: other places than the above; `annotations` may also hold the
+            released `train.csv val.csv test.csv`.
+        scene_categories: `categories_places365.txt`, for scene names in figures.
+    """
+
+    val_splits = ("val_seen",)
+    test_splits = ("seen",)
+
+    def __init__(
+        self,
+        root: str,
+        split: int = 1,
+        videos: str | None = None,
+        annotations: str | None = None,
+        scene_categories: str | None = None,
+        **settings: object,
+    ) -> None:
+        super().__init__(root, **settings)  # type: ignore[arg-type]
+        if split not in (1, 2, 3):
+            raise ValueError(f"UCF-101 has splits 1, 2 and 3, not data.split={split}")
+        self.split = split
+        self.videos = Path(videos) if videos else self.root / "UCF-101"
+        self.annotations = Path(annotations) if annotations else self.root / "ucfTrainTestlist"
+        self.scene_categories = Path(scene_categories) if scene_categories else None
+        self.released = (self.annotations / "train.csv").exists()
+
+    @property
+    def action_names(self) -> list[str]:
+        """`ApplyEyeMakeup`, `ApplyLipstick`, …"""
+        if self.released:
+            records = read_released_list(self._annotation("train.csv"), self.videos)
+            return names_in_order({record.action: record.path.parent.name for record in records})
+        return read_class_index(self._annotation("classInd.txt"))
+
+    @property
+    def scene_names(self) -> list[str]:
+        """The scene model's classes, those of Places365; numbers where no list is given."""
+        if self.scene_categories is None:
+            return [f"scene {label}" for label in range(self.num_scenes)]
+        return read_categories(self.scene_categories)
+
+    def records(self, split: str) -> list[VideoRecord]:
+        """The videos of `train`, or of the test list as `val_seen` and `seen`.
+
+        UCF-101 has no validation list; like the paper's code, validation reads the test list.
+        """
+        training = split == self.train_split
+        if self.released:
+            if self.split != 1:
+                raise ValueError(
+                    f"the released lists cover split 1 only, not data.split={self.split}"
+                )
+            name = "train.csv" if training else "test.csv"
+            return read_released_list(self._annotation(name), self.videos)
+        name = f"{'train' if training else 'test'}list{self.split:02d}.txt"
+        return read_split_list(self._annotation(name), self.videos, self.action_names)
+
+    def how_to_get(self) -> str:
+        """Where the videos and the split files are to be had."""
+        return (
+            "UCF-101 is at https://www.crcv.ucf.edu/research/data-sets/ucf101/: unpack UCF101.rar "
+            f"so that {self.videos}/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi exists, and "
+            f"UCF101TrainTestSplits-RecognitionTask.zip so that {self.annotations}/trainlist01.txt "
+            "exists; or point data.root, data.videos and data.annotations to them."
+        )
+
+    def _annotation(self, name: str) -> Path:
+        path = self.annotations / name
+        if not path.exists():
+            raise MissingDataError(f"{path} does not exist.\n{self.how_to_get()}")
+        return path
+
+
+def read_class_index(path: Path) -> list[str]:
+    """Read `classInd.txt` (`1 ApplyEyeMakeup`, 1-based) → names by 0-based label."""
+    names: dict[int, str] = {}
+    for line, text in numbered_lines(path):
+        number, _, name = text.partition(" ")
+        label = class_number(path, line, number) - 1
+        if not name or label in names or label < 0:
+            raise AnnotationError(path, line, f"expected '<number> <ClassName>', got {text!r}")
+        names[label] = name
+    return names_in_order(names)
+
+
+def read_split_list(path: Path, videos: Path, names: list[str]) -> list[VideoRecord]:
+    """Read `trainlist0x.txt` (1-based labels) or `testlist0x.txt` (none).
+
+    The class is the folder's name: file names cannot serve, those of the folder
+    `HandstandPushups` spell it `HandStandPushups`. Where a label stands too, it must agree.
+    """
+    labels = {name: label for label, name in enumerate(names)}
+    records = []
+    for line, text in numbered_lines(path):
+        relative, _, number = text.partition(" ")
+        folder = relative.partition("/")[0]
+        if folder not in labels or "/" not in relative:
+            raise AnnotationError(path, line, f"expected '<ClassName>/<video>.avi', got {text!r}")
+        label = labels[folder]
+        if number and class_number(path, line, number) - 1 != label:
+            raise AnnotationError(
+                path, line, f"{folder} is class {label + 1}, but the row says {number}"
+            )
+        records.append(VideoRecord(videos / relative, label, source=f"{path}:{line}"))
+    return records
+
+
+def read_released_list(path: Path, videos: Path) -> list[VideoRecord]:
+    """Read the lists released with DEVIAS: `<ClassName>/<video>.avi 0`, 0-based."""
+    records = []
+    for line, text in numbered_lines(path):
+        relative, _, number = text.rpartition(" ")
+        if "/" not in relative:
+            raise AnnotationError(
+                path, line, f"expected '<ClassName>/<video>.avi <label>', got {text!r}"
+            )
+        label = class_number(path, line, number)
+        records.append(VideoRecord(videos / relative, label, source=f"{path}:{line}"))
+    return records

@@ -1,0 +1,1 @@
+"""Readers that return exactly the frames they are asked for."""

@@ -1,0 +1,1 @@
+"""Human masks: extractors that need no labels, and how good they are."""

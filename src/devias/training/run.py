@@ -1,0 +1,146 @@
+"""From the composed configuration to the objects of a run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate as hydra_instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from devias.config import check_keys
+from devias.data.datamodule import VideoDataModule
+from devias.losses.base import LossTerm
+from devias.training.callbacks import StoreConfig
+from devias.training.checkpoint_io import AtomicCheckpointIO
+from devias.training.dry_run import dry_run
+from devias.training.module import ActionSceneModule
+from devias.training.optim import split_global_batch
+from devias.training.quiet import quiet_lightning
+from devias.weights.assign import load_weights
+from devias.weights.read import WeightsError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Run:
+    """Everything a run works with."""
+
+    config: DictConfig
+    datamodule: VideoDataModule
+    module: ActionSceneModule
+    trainer: L.Trainer
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        return Path(self.config.paths.run_dir)
+
+    def close(self) -> None:
+        """Let loggers that upload finish, so that the next run of this process starts its own."""
+        for logger in self.trainer.loggers:
+            if hasattr(logger, "close"):
+                logger.close()
+
+
+def build_run(config: DictConfig) -> Run:
+    """Instantiate trainer, data and model of a composed configuration.
+
+    The random state is set before anything draws from it, so that initial weights depend on
+    `seed` alone. Per-device batch and accumulation follow from `global_batch` and the number of
+    devices.
+
+    Raises:
+        ConfigError: unknown keys.
+        ConfigError, LossTermError: model, loss terms and labels do not fit together.
+        ValueError: a global batch the devices cannot share.
+        FileNotFoundError, WeightsError: weights the configuration names are missing or unfit.
+    """
+    check_keys(config)
+    quiet_lightning()
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    trainer = build_trainer(config)
+    per_device, accumulation = split_global_batch(
+        config.global_batch, trainer.world_size, config.max_batch_per_device
+    )
+    trainer.accumulate_grad_batches = accumulation
+    datamodule: VideoDataModule = instantiate(config.data, batch_size=per_device, seed=config.seed)
+    module = build_module(config, datamodule)
+    if config.train:
+        dry_run(
+            module.model,
+            module.losses,
+            module.matcher,
+            datamodule.stage,
+            datamodule.input_size,
+            datamodule.train_masks,
+        )
+    settings = module.optimizer_settings
+    log.info(
+        "global batch %d = %d devices × %d clips × %d accumulated; lr %.2e",
+        config.global_batch,
+        trainer.world_size,
+        per_device,
+        accumulation,
+        settings.scaled(settings.base_lr, config.global_batch),
+    )
+    return Run(config, datamodule, module, trainer)
+
+
+def build_trainer(config: DictConfig) -> L.Trainer:
+    """The Trainer with its loggers and callbacks; the configuration goes into checkpoints."""
+    callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
+    stored = OmegaConf.to_yaml(config)
+    loggers = [instantiate(logger) for logger in config.logger.values() if logger]
+    return instantiate(
+        config.trainer,
+        callbacks=[*callbacks, StoreConfig(stored)],
+        logger=loggers,
+        plugins=[AtomicCheckpointIO()],
+    )
+
+
+def build_module(config: DictConfig, datamodule: VideoDataModule) -> ActionSceneModule:
+    """The LightningModule with model, loss terms and matching.
+
+    `weights` fill the whole model; only for training may they lack a part, such as the head. The
+    data module's stage is told whether the loss looks at masks.
+    """
+    if config.weights:  # the backbone is among them
+        config = OmegaConf.merge(config, {"backbone": {"weights": None}})  # type: ignore[assignment]
+    losses: dict[str, LossTerm] = {
+        name: instantiate(term, name=name) for name, term in config.loss.items() if term
+    }
+    datamodule.stage.masks_in_training = any(term.needs_masks for term in losses.values())
+    model = instantiate(config.model)
+    if config.weights:
+        log.info("%s", load_weights(model, config.weights, strict=not config.train))
+    return ActionSceneModule(
+        model=model,
+        losses=losses,
+        matcher=instantiate(config.matcher),
+        optimizer=instantiate(config.optim),
+        global_batch=config.global_batch,
+        val_splits=datamodule.val_splits,
+        test_splits=datamodule.test_splits,
+        bias_aligned_actions=datamodule.bias_aligned_actions,
+        unseen_splits=datamodule.unseen_splits,
+        action_space=config.compat.action_space,
+        scene_topk=config.evaluation.scene_topk,
+        compile=config.compile,
+    )
+
+
+def instantiate(config: Any, **arguments: Any) -> Any:
+    """Hydra's `instantiate`; what is said of missing or unfit weights is not wrapped by it."""
+    try:
+        return hydra_instantiate(config, **arguments)
+    except InstantiationException as error:
+        if isinstance(error.__cause__, FileNotFoundError | WeightsError):
+            raise error.__cause__ from None
+        raise

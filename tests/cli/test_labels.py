@@ -1,0 +1,59 @@
+"""`python -m devias.pseudo`: it takes the words of the training, which then finds its labels."""
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+
+from devias.cli.labels import label, process
+from devias.config import config_dir, register_resolvers
+from helpers import TINY_SYNTHETIC, tiny_run
+
+
+def compose_labels(*overrides):
+    register_resolvers()
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        config = compose("labels", overrides=list(overrides), return_hydra_config=True)
+    HydraConfig.instance().set_config(config)
+    return config
+
+
+def test_training_finds_the_labels_made_with_the_same_words(tmp_path):
+    words = ("masks=fame", "masks.beta=0.3", f"data.pseudo_cache={tmp_path / 'cache'}")
+    label(
+        compose_labels(*TINY_SYNTHETIC, *words, f"paths.datasets={tmp_path / 'data'}",
+                       "labels.splits=[train,val_seen]")
+    )  # fmt: skip
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"train", "val_seen"}
+    data = instantiate(tiny_run(tmp_path, *words).data, batch_size=4)
+    data.setup("fit")
+    batch = next(iter(data.train_dataloader()))
+    # Synthetic clips have 8 frames, tubelets of 2.
+    assert batch.frame_masks.shape == (4, 4, 48, 48)
+    assert batch.frame_masks.dtype == torch.bool
+    seen, unseen = (next(iter(loader)) for loader in data.val_dataloader())
+    assert seen.clip_mask.shape == (5, 48, 48)
+    assert unseen.clip_mask is None
+
+
+@pytest.mark.parametrize("experiment", ["synthetic", "ucf101"])
+def test_every_experiment_can_be_labelled(experiment):
+    config = compose_labels(f"experiment={experiment}")
+    assert config.labels.splits == ["train"]
+    assert instantiate(config.labels.settings).mask_size == 112
+
+
+def test_a_folder_must_be_given():
+    with pytest.raises(ValueError, match=r"data\.pseudo_cache=FOLDER"):
+        label(compose_labels(*TINY_SYNTHETIC))
+
+
+def test_a_launcher_says_which_process_this_is(monkeypatch):
+    for name in ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    assert process() == (0, 1, 0)
+    launched = {"TORCHELASTIC_RUN_ID": "1", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
+    for name, value in {**launched, "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert process() == (5, 8, 1)
