@@ -11,6 +11,9 @@ from omegaconf import DictConfig, open_dict
 
 from devias.cli.train import finalize_config
 from devias.config import config_dir, register_resolvers
+from devias.training.data import RunData
+from devias.training.module import ActionSceneModule
+from devias.training.run import build_data, build_losses, build_module, build_stage
 
 
 def compose_run(*overrides: str) -> DictConfig:
@@ -50,6 +53,13 @@ def tiny_run(folder: Path, *overrides: str) -> DictConfig:
         "names.model=${hydra:runtime.choices.model}",
         *overrides,
     )
+
+
+def run_parts(config: DictConfig) -> tuple[ActionSceneModule, RunData]:
+    """Module and data of a run, without a Trainer."""
+    losses = build_losses(config)
+    data = build_data(config, build_stage(config, losses), batch_size=4)
+    return build_module(config, data, losses), data
 
 
 def write_frames(path: Path, frames: list[np.ndarray]) -> Path:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from devias.evaluation.protocol import Protocol
 from devias.losses.base import LossTerm
 from devias.models.matching import SlotMatcher
 from devias.structures import ClipBatch, SlotPrediction
@@ -94,16 +95,28 @@ def loader(*batches):
     return DataLoader(list(batches), batch_size=None)
 
 
-def stub_module(*terms, model=None, val_splits=("val",), test_splits=("test",), **settings):
+def protocol(validation=("val",), sets=("test",), **settings):
+    """Sets by name; those whose names hold `unseen` are of unseen combinations."""
+
+    def eval_sets(names):
+        return {
+            name: {"split": name, "combination": "unseen" if "unseen" in name else "seen"}
+            for name in names
+        }
+
+    settings = {"scene_topk": 1, **settings}
+    return Protocol("stub", eval_sets(sets), eval_sets(validation), **settings)
+
+
+def stub_module(*terms, model=None, bias_aligned_actions=None, **settings):
     return ActionSceneModule(
         model=model or Echo(),
         losses={term.name: term for term in terms},
         matcher=SlotMatcher(),
         optimizer=OptimizerSettings(base_lr=256.0, warmup_epochs=0),
         global_batch=1,
-        val_splits=val_splits,
-        test_splits=test_splits,
-        **settings,
+        protocol=protocol(**settings),
+        bias_aligned_actions=bias_aligned_actions,
     )
 
 

@@ -9,8 +9,7 @@ from omegaconf import OmegaConf, open_dict
 
 from devias.config import check_keys, config_dir
 from devias.training.dry_run import dry_run
-from devias.training.run import build_module
-from helpers import compose_run
+from helpers import compose_run, run_parts
 
 CONF = Path(config_dir())
 OPTIONS = sorted(
@@ -34,19 +33,19 @@ def test_every_option_composes_with_known_keys(option):
 def test_every_experiment_builds_its_model_and_data(experiment):
     config = compose_run(f"experiment={experiment}", *WITHOUT_DOWNLOADS)
     check_keys(config)
-    datamodule = instantiate(config.data, batch_size=2, seed=1)
-    module = build_module(config, datamodule)
+    module, data = run_parts(config)
     head = module.model.head
-    assert (head.num_actions, head.num_scenes) == (datamodule.num_actions, datamodule.num_scenes)
+    assert (head.num_actions, head.num_scenes) == (data.train.num_actions, data.train.num_scenes)
     assert set(module.losses) == set(config.loss)
-    data = (datamodule.stage, datamodule.input_size, datamodule.train_masks)
-    dry_run(module.model, module.losses, module.matcher, *data)
+    train = data.train
+    declared = (train.stage, train.input_size, train.has_ground_truth_masks)
+    dry_run(module.model, module.losses, module.matcher, *declared)
 
 
 @pytest.mark.parametrize("model", [stem for group, stem in OPTIONS if group == "model"])
 def test_every_model_trains_in_the_synthetic_experiment(model):
     config = compose_run("experiment=synthetic", f"model={model}", "backbone.weights=null")
-    module = build_module(config, instantiate(config.data, batch_size=2, seed=1))
+    module, _ = run_parts(config)
     assert sum(parameter.numel() for parameter in module.model.parameters()) > 10_000
 
 
@@ -107,7 +106,8 @@ def test_the_paper_settings_of_ucf101():
         1e-5,
         0.75,
     )
-    assert config.evaluation == {"num_clips": 2, "num_crops": 3, "scene_topk": 5}
+    protocol = instantiate(config.protocol)
+    assert (protocol.num_clips, protocol.num_crops, protocol.scene_topk) == (2, 3, 5)
 
 
 def test_misspelt_keys_are_refused():

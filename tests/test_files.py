@@ -1,7 +1,7 @@
 import pytest
 
-from devias.files import atomic_path, save_figure, write_text
-from devias.reporting.plots.style import new_figure
+from devias.files import atomic_path, write_text
+from devias.reporting.plots.style import new_figure, save_figure
 
 
 def test_folders_are_made_and_text_is_written_as_it_is(tmp_path):

@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
 
 from devias.cli.train import train
 from devias.config import config_dir
 from devias.evaluation.views import score_videos
 from devias.structures import UNKNOWN, ClipBatch
 from devias.training.optim import build_optimizer
-from devias.training.run import build_module, build_run
-from helpers import TINY_SYNTHETIC, compose_run, tiny_run
+from devias.training.run import build_run
+from helpers import TINY_SYNTHETIC, compose_run, run_parts, tiny_run
 from sync_guard import no_host_sync
 
 PAGES = [
@@ -43,8 +42,8 @@ def raw_batch():
 def parts(*overrides):
     """The module of a row and its stage, at tiny sizes."""
     config = compose_run(*TINY_SYNTHETIC, *overrides)
-    datamodule = instantiate(config.data, batch_size=CLIPS, seed=1)
-    return build_module(config, datamodule), datamodule.stage
+    module, data = run_parts(config)
+    return module, data.train.stage
 
 
 def run_steps(module, stage, monkeypatch, steps=2):
@@ -140,31 +139,33 @@ def test_what_means_nothing_is_refused_with_the_reason_before_anything_is_decode
 
 
 @pytest.mark.parametrize("decoder", ["none", "mask", "pixel"])
-@pytest.mark.parametrize("debias", ["none", "fame", "be"])
+@pytest.mark.parametrize("augment", ["none", "fame", "be"])
 @pytest.mark.parametrize("model", ["devias", "two_token"])
-def test_every_choice_brings_its_terms_and_only_the_masks_it_needs(model, debias, decoder):
-    choices = (f"model={model}", f"augment={debias}", f"decoder={decoder}")
+def test_every_choice_brings_its_terms_and_only_the_masks_it_needs(model, augment, decoder):
+    choices = (f"model={model}", f"augment={augment}", f"decoder={decoder}")
     config = compose_run(*choices)
     terms = {"action_recognition", "scene_recognition"}
     terms |= {"attention_guidance", "slot_diversity"} if model == "devias" else set()
-    terms |= {"consistency"} if debias == "be" else set()
+    terms |= {"consistency"} if augment == "be" else set()
     terms |= {f"{decoder}_prediction"} if decoder != "none" else set()
     assert set(config.loss) == terms
     _, stage = parts(*choices)
     labelled = stage.train()(raw_batch())
-    needs_masks = model == "devias" or debias == "fame" or decoder != "none"
+    needs_masks = model == "devias" or augment == "fame" or decoder != "none"
     assert (labelled.clip_mask is not None) == needs_masks
-    assert (labelled.distracted is not None) == (debias == "be")
+    assert (labelled.second_view is not None) == (augment == "be")
 
 
 def test_other_masks_follow_everywhere():
-    """True masks are loaded for training, and cut out tubelet by tubelet."""
+    """Ground truth is loaded for training, and cut out tubelet by tubelet."""
     for choices in (["model=two_token", "augment=fame"], ["decoder=pixel"]):
-        config = compose_run(*choices, "masks=ground_truth")
-        assert config.masks._target_.endswith("GroundTruthMasks")
-        assert config.data.train_masks
-        assert config.augment.masks == "frame"
-    assert compose_run("masks=fame").augment.masks == "clip"
+        _, data = run_parts(compose_run(*TINY_SYNTHETIC, *choices, "masks=ground_truth"))
+        assert data.train.ground_truth_masks
+        assert data.train.stage.augment.masks == "frame"
+    for masks, kind in (("fame", "clip"), ("motion_em", "frame")):
+        _, data = run_parts(compose_run(*TINY_SYNTHETIC, f"masks={masks}"))
+        assert not data.train.ground_truth_masks
+        assert data.train.stage.augment.masks == kind
 
 
 def test_single_task_models_run_from_end_to_end_and_teach_scenes(tmp_path):

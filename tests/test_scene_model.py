@@ -53,7 +53,7 @@ def run_folder(tmp_path_factory):
         "trainer.accelerator=cpu",
         "trainer.max_epochs=12",
         "trainer.enable_progress_bar=false",
-        "evaluation.scene_topk=1",
+        "protocol.scene_topk=1",
     )
     metrics = train(config)
     assert metrics["seen/scene_top1"] > 0.9
@@ -76,7 +76,7 @@ def test_the_trained_model_labels_clips(run_folder):
         "masks=none",
         "augment=none",
     )
-    stage = instantiate(config.data.stage)
+    stage = instantiate(config.batch_stage)
     unknown = torch.full((3,), UNKNOWN)
     batch = ClipBatch(coloured_clips(), action=unknown, scene=unknown, index=torch.arange(3))
     labelled = stage(batch)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from devias.errors import DeviasError
+from devias.errors import ConfigError
 
 METHOD = (
     "backbone",
@@ -28,10 +28,6 @@ METHOD = (
 
 NOT_METHOD = ("backbone.gradient_checkpointing", "backbone.weights")
 """Settings among them that follow from the machine."""
-
-
-class ConfigError(DeviasError, ValueError):
-    """A setting that cannot be; the message names the key."""
 
 
 def config_dir() -> str:
@@ -90,7 +86,7 @@ def check_keys(config: DictConfig) -> None:
     }
     _refuse_unknown(config, [*(key for key in train if key != "defaults"), *groups], "")
     _refuse_unknown(config.get("recipe", {}), train.recipe, "recipe.")
-    for group in ("compat", "evaluation", "paths"):
+    for group in ("compat", "paths"):
         known = OmegaConf.load(folder / group / f"{groups[group]}.yaml")
         _refuse_unknown(config[group], known, f"{group}.")
 

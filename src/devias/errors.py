@@ -15,6 +15,10 @@ class DeviasError(Exception):
     """Something its user can mend; the message says what is wrong, where, and what to do."""
 
 
+class ConfigError(DeviasError, ValueError):
+    """A setting that cannot be; the message names the key."""
+
+
 @contextmanager
 def exit_on_user_error() -> Iterator[None]:
     """End the program with the message alone where its user has something to mend.

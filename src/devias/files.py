@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from matplotlib.figure import Figure
-
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
@@ -31,13 +29,3 @@ def write_text(path: Path | str, text: str) -> None:
     """Write a text file atomically, in UTF-8 with the newlines it has."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
-
-
-def save_figure(figure: Figure, path: Path | str, dpi: int = 150) -> None:
-    """Write a figure atomically, in the format its suffix names (`.png`, `.pdf`, `.svg`).
-
-    Raises:
-        ValueError: matplotlib doesn't know the suffix.
-    """
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=dpi)

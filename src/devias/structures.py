@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from typing import Any
 
 import torch
@@ -16,6 +17,20 @@ from torch import Tensor
 
 UNKNOWN = -1
 """The label of a video whose action or scene is not known."""
+
+
+class Requirement(StrEnum):
+    """What a part of a run looks at in a batch beside clips and labels.
+
+    Loss terms, mask extractors and augmentations declare theirs in `requires`; what nobody
+    declares is not made.
+    """
+
+    MASKS = "masks"
+    """`clip_mask` and `frame_masks`."""
+    GROUND_TRUTH_MASKS = "ground_truth_masks"
+    SECOND_VIEW = "second_view"
+    SCENE_LOGITS = "scene_logits"
 
 
 @dataclass
@@ -43,7 +58,7 @@ class ClipBatch:
     from a loader that reads it from a cache."""
     frame_masks: Tensor | None = None
     """`[B·V, T', H, W]` one pseudo-human mask a tubelet, Ĥ; likewise."""
-    distracted: Tensor | None = None
+    second_view: Tensor | None = None
     """As `video`: a second view of every clip, to be predicted as well (background erasing)."""
     scene_logits: Tensor | None = None
     """`[B·V, N_S]` the frozen scene model's logits."""
@@ -99,8 +114,8 @@ class SlotPrediction:
     segmentation_logits: Tensor | None = None
     """`[B, T, H', W']` where the actor is in every frame, at a resolution of the model's own;
     `None` unless the model is being pretrained to tell it."""
-    distracted: SlotPrediction | None = None
-    """The prediction for the batch's `distracted` view of the same clips, where it has one."""
+    second_view: SlotPrediction | None = None
+    """The prediction for the batch's second view of the same clips, where it has one."""
 
     def halves(self) -> tuple[SlotPrediction, SlotPrediction]:
         """The predictions for the first and for the second half of the clips."""

@@ -1,4 +1,4 @@
-"""The distracted view: one frame of the clip over all of it."""
+"""The second view: one frame of the clip over all of it."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ def test_one_frame_is_added_to_all_with_one_weight_a_clip():
     batch = BackgroundErasing(max_share=0.4)(make_batch(video))
     assert batch.video is video
     # x' = x + λ (f − x), so the frame f that was chosen is the only one left as it was.
-    change = batch.distracted - video
+    change = batch.second_view - video
     chosen = change.abs().amax((1, 3, 4)).argmin(1)
     static = video[torch.arange(64), :, chosen][:, :, None]
     away = (static - video).flatten(1)
@@ -33,21 +33,21 @@ def test_one_frame_is_added_to_all_with_one_weight_a_clip():
 
 def test_what_stands_still_stays_and_the_draw_repeats():
     still = torch.rand(2, 3, 1, 4, 4).expand(-1, -1, 6, -1, -1)
-    torch.testing.assert_close(BackgroundErasing()(make_batch(still)).distracted, still)
+    torch.testing.assert_close(BackgroundErasing()(make_batch(still)).second_view, still)
     video = torch.rand(3, 3, 6, 4, 4)
     first, second = (
-        BackgroundErasing()(make_batch(video), torch.Generator().manual_seed(3)).distracted
+        BackgroundErasing()(make_batch(video), torch.Generator().manual_seed(3)).second_view
         for _ in range(2)
     )
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
 def test_the_labeller_adds_the_view_in_training_only_and_normalises_it():
-    stage = BatchStage(mixing=BackgroundErasing())
+    stage = BatchStage(augment=BackgroundErasing())
     batch = make_batch(torch.randint(0, 256, (2, 3, 1, 4, 4), dtype=torch.uint8))
-    assert stage.eval()(batch).distracted is None
+    assert stage.eval()(batch).second_view is None
     labelled = stage.train()(batch)  # of a clip of one frame the view is the clip
-    torch.testing.assert_close(labelled.distracted, labelled.video)
+    torch.testing.assert_close(labelled.second_view, labelled.video)
 
 
 def test_the_view_is_made_without_waiting_for_the_device():

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 
 from devias.cli.labels import label, process
 from devias.config import config_dir, register_resolvers
-from helpers import TINY_SYNTHETIC, tiny_run
+from helpers import TINY_SYNTHETIC, run_parts, tiny_run
 
 
 def compose_labels(*overrides):
@@ -26,7 +26,7 @@ def test_training_finds_the_labels_made_with_the_same_words(tmp_path):
                        "labels.splits=[train,val_seen]")
     )  # fmt: skip
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"train", "val_seen"}
-    data = instantiate(tiny_run(tmp_path, *words).data, batch_size=4)
+    _, data = run_parts(tiny_run(tmp_path, *words))
     data.setup("fit")
     batch = next(iter(data.train_dataloader()))
     # Synthetic clips have 8 frames, tubelets of 2.

@@ -194,11 +194,16 @@ def test_evaluating_the_best_checkpoint_repeats_the_metrics_exactly(finished, tm
     assert RunResult.load(run_dir / "evaluation" / "result.json") == result
     assert (run_dir / "evaluation" / "figures" / "clips.png").exists()
 
-    fewer = ["data.num_clips=1", "data.num_crops=1", "logger.csv=null", "callbacks.figures=null"]
+    fewer = [
+        "protocol.num_clips=1",
+        "protocol.num_crops=1",
+        "logger.csv=null",
+        "callbacks.figures=null",
+    ]
     changed = evaluate_checkpoint(best, fewer, tmp_path / "out")
     assert changed.metrics.keys() == metrics.keys()
     assert changed.metrics != metrics
-    assert OmegaConf.load(tmp_path / "out" / "config.yaml").data.num_crops == 1
+    assert OmegaConf.load(tmp_path / "out" / "config.yaml").protocol.num_crops == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"config.yaml", "result.json"}
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from devias.evaluation.metrics import ActionConfusion, SplitMetrics, hit_in_top_k, soft_iou
+from devias.evaluation.metrics import ActionConfusion, SetMetrics, hit_in_top_k, soft_iou
 from devias.evaluation.views import VideoScores
 from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
 
@@ -45,7 +45,7 @@ def test_equal_scores_are_no_hit_for_everyone():
 
 
 def test_recognition_by_hand_without_unknown_labels():
-    metrics = SplitMetrics()
+    metrics = SetMetrics()
     metrics.update(one_hot_scores([0, 1, 2], [0, 0, 0]), batch_of([0, 2, UNKNOWN], [0, 0, 3]))
     metrics.update(one_hot_scores([5], [4]), batch_of([5], [UNKNOWN]))
     values = as_floats(metrics)
@@ -57,7 +57,7 @@ def test_a_model_of_one_task_has_no_metrics_of_the_other():
     scores = one_hot_scores([0, 1], [3, 4])
     scores.action = scores.action[:, :0]
     batch = batch_of([0, 1], [3, 5])
-    metrics = SplitMetrics(bias_aligned_action=[0] * 6)
+    metrics = SetMetrics(bias_aligned_action=[0] * 6)
     metrics.update(scores, batch)
     values = as_floats(metrics)
     assert set(values) == {"scene_top1", "scene_top5"}
@@ -70,27 +70,27 @@ def test_a_model_of_one_task_has_no_metrics_of_the_other():
 def test_top5_by_hand():
     scores = one_hot_scores([0, 0], [0, 0], num_actions=7)
     scores.action = torch.tensor([[0.3, 0.2, 0.15, 0.1, 0.09, 0.08, 0.07]] * 2)
-    metrics = SplitMetrics()
+    metrics = SetMetrics()
     metrics.update(scores, batch_of([4, 5], [0, 0]))
     values = as_floats(metrics)
     assert (values["action_top1"], values["action_top5"]) == (0, 0.5)
 
 
 def test_metric_without_an_eligible_video_is_absent():
-    metrics = SplitMetrics()
+    metrics = SetMetrics()
     metrics.update(one_hot_scores([0], [0]), batch_of([UNKNOWN], [1]))
     assert set(metrics.compute()) == {"scene_top1", "scene_top5", "slot_collision"}
 
 
 def test_a_scene_class_over_all_logits_is_wrong():
-    metrics = SplitMetrics()
+    metrics = SetMetrics()
     scores = one_hot_scores([6], [0], num_actions=9)  # 6 actions, then 3 scenes
     metrics.update(scores, batch_of([0], [0]))
     assert as_floats(metrics)["action_top1"] == 0
 
 
 def test_slot_collision_averages_over_all_clips():
-    metrics = SplitMetrics()
+    metrics = SetMetrics()
     metrics.update(one_hot_scores([0, 0], [0, 0], collided=[0.5, 0.0]), batch_of([0, 0], [0, 0]))
     metrics.update(one_hot_scores([0], [0], collided=[1.0]), batch_of([0], [0]))
     assert as_floats(metrics)["slot_collision"] == pytest.approx(0.5)
@@ -98,7 +98,7 @@ def test_slot_collision_averages_over_all_clips():
 
 @pytest.mark.parametrize("num_slots", [1, 2])
 def test_one_slot_alone_does_not_collide(num_slots):
-    metrics = SplitMetrics()
+    metrics = SetMetrics()
     slots, logits = torch.zeros(1, num_slots, 3), torch.zeros(1, num_slots, 12)
     prediction = SlotPrediction(slots, logits, num_actions=6, grid=(1, 2, 2))
     roles = Roles(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long))
@@ -108,7 +108,7 @@ def test_one_slot_alone_does_not_collide(num_slots):
 
 
 def test_scene_bias_counts_only_unseen_combinations():
-    metrics = SplitMetrics(bias_aligned_action=[2, 3, UNKNOWN])
+    metrics = SetMetrics(bias_aligned_action=[2, 3, UNKNOWN])
     #            biased  right  home   no home  no scene  no action
     predicted = [2, 5, 3, 0, 2, 2]
     action = [0, 5, 3, 4, 4, UNKNOWN]
@@ -118,7 +118,7 @@ def test_scene_bias_counts_only_unseen_combinations():
 
 
 def test_no_scene_bias_without_home_actions():
-    metrics = SplitMetrics()
+    metrics = SetMetrics()
     metrics.update(one_hot_scores([0], [0]), batch_of([1], [0]))
     assert "scene_bias" not in metrics.compute()
 
@@ -153,7 +153,7 @@ def masked_case():
 
 def test_mask_iou_by_hand():
     ground_truth_masks, clip_mask, prediction, roles = masked_case()
-    metrics = SplitMetrics()
+    metrics = SetMetrics()
     batch = batch_of(
         [0, 0], [0, 0], num_views=2, ground_truth_masks=ground_truth_masks, clip_mask=clip_mask
     )
@@ -166,7 +166,7 @@ def test_mask_iou_by_hand():
 def test_mask_metrics_need_their_masks():
     ground_truth_masks, clip_mask, prediction, roles = masked_case()
     scores = one_hot_scores([0, 0], [0, 0])
-    without_truth, without_decoder = SplitMetrics(), SplitMetrics()
+    without_truth, without_decoder = SetMetrics(), SetMetrics()
     without_truth.update(
         scores, batch_of([0, 0], [0, 0], num_views=2, clip_mask=clip_mask), prediction, roles
     )
@@ -184,7 +184,7 @@ def test_mask_metrics_need_their_masks():
 def test_ranks_add_up_to_the_whole():
     action, scene = torch.randint(0, 6, (2, 9)).tolist()
     predicted, seen = torch.randint(0, 6, (2, 9)).tolist()
-    whole, first, second = (SplitMetrics(bias_aligned_action=range(6)) for _ in range(3))
+    whole, first, second = (SetMetrics(bias_aligned_action=range(6)) for _ in range(3))
     for metrics, part in ((whole, slice(9)), (first, slice(2)), (second, slice(2, 9))):
         metrics.update(
             one_hot_scores(predicted[part], seen[part]), batch_of(action[part], scene[part])
@@ -194,7 +194,7 @@ def test_ranks_add_up_to_the_whole():
 
 
 def test_reset_forgets():
-    metrics = SplitMetrics()
+    metrics = SetMetrics()
     metrics.update(one_hot_scores([0], [0]), batch_of([1], [1]))
     metrics.reset()
     metrics.update(one_hot_scores([0], [0]), batch_of([0], [0]))
@@ -202,7 +202,7 @@ def test_reset_forgets():
 
 
 def test_scores_that_are_not_finite_are_an_error():
-    metrics = SplitMetrics()
+    metrics = SetMetrics()
     scores = one_hot_scores([0, 1], [0, 1])
     scores.action[1, 0] = torch.nan
     metrics.update(scores, batch_of([0, 1], [0, 1]))

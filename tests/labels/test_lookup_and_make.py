@@ -7,6 +7,7 @@ shows the whole frame.
 import logging
 import re
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -18,11 +19,12 @@ from devias.data.dataset import SampleKey, TooManyBadVideos, collate, read_frame
 from devias.data.frame_indices import window_indices
 from devias.data.mask_files import write_masks
 from devias.data.records import VideoRecord
-from devias.labels.lookup import ClipLabels, label_sources
+from devias.labels.lookup import ClipLabels, find_labels, label_sources
 from devias.labels.make import LabelSettings, label_split
 from devias.labels.on_device import BatchStage
 from devias.labels.scene_teacher import SceneTeacher
 from devias.labels.storage import CacheError, LabelCache, VideoLabels
+from devias.masks.base import MaskExtractor
 from devias.masks.fame import FAME
 from devias.masks.ground_truth import GroundTruthMasks
 from helpers import write_frames
@@ -41,20 +43,18 @@ DEFAULTS = {
     "rand_augment": None,
     "crop_scale": (1, 1),
     "horizontal_flip": 0,
-    "num_clips": 1,
-    "num_crops": 1,
-    "train_masks": False,
+    "ground_truth_masks": False,
     "max_bad_share": 0.5,
 }
 
 
 class Videos(VideoDataModule):
-    """The videos of a folder; `seen` are the same as `train`."""
+    """The videos of a folder; `test` are the same as `train`."""
 
-    test_splits = ("seen",)
+    splits = ("train", "test")
     action_names = scene_names = ("a", "b")
 
-    def records(self, split):
+    def read_split(self, split):
         return [
             VideoRecord(path, 0, masks=path.with_suffix(".png"), source=f"list.txt:{line}")
             for line, path in enumerate(sorted(self.root.glob("*.mp4")), start=1)
@@ -64,7 +64,7 @@ class Videos(VideoDataModule):
         return ""
 
 
-class Bright:
+class Bright(MaskExtractor):
     """Marks bright pixels, one by one; the clip mask is the mean of the frame masks."""
 
     def __init__(self, tubelet_size=2):
@@ -107,11 +107,12 @@ def make_data(folder, cache=None, masks=None, teacher=False, **settings) -> Vide
         masks_in_eval=True,
     )
     settings = {**DEFAULTS, "pseudo_cache": cache and str(cache), **settings}
-    return Videos(folder, stage, num_actions=1, num_scenes=6, **settings)
+    lookup = partial(find_labels, stage)
+    return Videos(folder, 1, 6, stage=stage, find_labels=lookup, **settings)
 
 
 def label(data, split="train", hop=0.5, **options) -> LabelCache:
-    return label_split(data, split, LabelSettings(hop, shard_size=2), **options)
+    return label_split(data.stage, data, split, LabelSettings(hop, shard_size=2), **options)
 
 
 def training_set(data: Videos):
@@ -171,7 +172,7 @@ def test_every_window_gets_its_own_labels(folder, tmp_path, hop):
 def numbered_cache(folder, clip_masks: bool) -> LabelCache:
     """One video of 20 frames; window w marks pixel w of its masks, plane p pixel 8 + p."""
     sources = label_sources(
-        [VideoRecord(folder / "a.mp4")], BatchStage(masks=fame()), LENGTH, STRIDE, SIZE
+        BatchStage(masks=fame()), make_data(folder), [VideoRecord(folder / "a.mp4")]
     )
     layout = {"tubelets": 2, "clip_masks": clip_masks, "hop": 0.5, "mask_size": 4, "shard_size": 1}
     cache = LabelCache.create(
@@ -240,13 +241,13 @@ def test_masks_follow_crops_flips_and_rotations(tmp_path):
 
 
 def test_true_masks_travel_along(folder, tmp_path):
-    settings = {"train_masks": True, "crop_scale": (0.5, 1), "horizontal_flip": 0.5}
+    settings = {"ground_truth_masks": True, "crop_scale": (0.5, 1), "horizontal_flip": 0.5}
     label(make_data(folder, tmp_path, fame()))
     data = make_data(folder, tmp_path, fame(), **settings)
     with_truth = training_set(data)[SampleKey(1, 5)]
     truth_only = training_set(make_data(folder, None, fame(), **settings))[SampleKey(1, 5)]
     pseudo_only = training_set(
-        make_data(folder, tmp_path, fame(), **{**settings, "train_masks": False})
+        make_data(folder, tmp_path, fame(), **{**settings, "ground_truth_masks": False})
     )
     assert with_truth.ground_truth_masks.shape == (1, LENGTH, SIZE, SIZE)
     assert with_truth.frame_masks.shape == (1, LENGTH // 2, SIZE, SIZE)
@@ -269,15 +270,15 @@ def test_preloaded_videos_find_the_same_labels(folder, tmp_path, preload):
 
 def test_evaluation_splits_use_the_cache_where_it_has_them(folder, tmp_path):
     label(make_data(folder, tmp_path, fame(), teacher=True))
-    data = make_data(folder, tmp_path, fame(), teacher=True, num_clips=2, num_crops=3)
-    data.setup("test")
-    (loader,) = data.test_dataloader()
+    data = make_data(folder, tmp_path, fame(), teacher=True)
+    data.add_eval("test", 2, 3)
+    loader = data.eval_dataloader("test", 2, 3)
     assert next(iter(loader)).frame_masks is None
     assert next(iter(loader)).scene_logits is None
-    label(data, "seen")
-    data = make_data(folder, tmp_path, fame(), teacher=True, num_clips=2, num_crops=3)
-    data.setup("test")
-    (loader,) = data.test_dataloader()
+    label(data, "test")
+    data = make_data(folder, tmp_path, fame(), teacher=True)
+    data.add_eval("test", 2, 3)
+    loader = data.eval_dataloader("test", 2, 3)
     batches = list(loader)
     assert len(batches) == len(LENGTHS)
     for batch in batches:
@@ -400,7 +401,7 @@ def test_masks_are_kept_small_and_the_scene_model_sees_the_central_square(tmp_pa
         frame[:, :20] = (200, 0, 0)  # outside
     write_frames(folder / "0.mp4", frames)
     data = make_data(folder, tmp_path / "cache", Bright(), teacher=True, image_size=40)
-    cache = label_split(data, "train", LabelSettings(mask_size=10))
+    cache = label_split(data.stage, data, "train", LabelSettings(mask_size=10))
     video = cache.read(0)
     assert video.masks.shape == (1, 2, 10, 20)
     expected = torch.zeros(10, 20, dtype=torch.bool)

@@ -100,7 +100,7 @@ def test_mixing_happens_in_training_only_and_before_the_teacher_looks():
     # Three dark and three bright clips with an actor that covers next to nothing.
     batch.video[:] = torch.tensor([20, 20, 20, 235, 235, 235]).view(-1, 1, 1, 1, 1)
     batch.clip_mask, batch.frame_masks = torch.zeros(6, 16, 16), torch.zeros(6, 2, 16, 16)
-    stage = BatchStage(mixing=BackgroundMixing(1.0), scene_teacher=teacher())
+    stage = BatchStage(masks=FAME(), augment=BackgroundMixing(1.0), scene_teacher=teacher())
     mixed = stage.train()(batch)
     bright = mixed.video[:, 0, 0, 0, 0] > 0
     assert bright.sum() == 3
@@ -149,7 +149,7 @@ def test_the_teacher_stays_in_evaluation_mode():
 def test_the_training_path_never_waits_for_the_device(assignment, cost, target):
     stage = BatchStage(
         masks=FAME(0.5, crop_size=32),
-        mixing=BackgroundMixing(0.5),
+        augment=BackgroundMixing(0.5),
         scene_teacher=teacher(),
     ).train()
     matcher = SlotMatcher(cost, assignment)

@@ -15,7 +15,7 @@ def prediction(slots):
 
 def test_squared_distance_of_directions_of_the_action_slots():
     original = prediction([[[3.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [0.0, 2.0]]])
-    original.distracted = prediction([[[0.0, 9.0], [1.0, 1.0]], [[5.0, 5.0], [0.0, -1.0]]])
+    original.second_view = prediction([[[0.0, 9.0], [1.0, 1.0]], [[5.0, 5.0], [0.0, -1.0]]])
     # Slot 0 of the first clip turns by 90° (|Δ|² = 2), slot 1 of the second by 180° (4); the
     # others, the scenes', do not turn at all.
     roles = Roles(action=torch.tensor([0, 1]), scene=torch.tensor([1, 0]))
@@ -26,8 +26,8 @@ def test_squared_distance_of_directions_of_the_action_slots():
 
 def test_both_views_learn():
     original = prediction([[[3.0, 0.0], [1.0, 1.0]], [[1.0, 1.0], [0.0, 2.0]]])
-    original.distracted = prediction([[[1.0, 9.0], [1.0, 1.0]], [[5.0, 5.0], [0.0, -1.0]]])
-    views = [original.slots.requires_grad_(), original.distracted.slots.requires_grad_()]
+    original.second_view = prediction([[[1.0, 9.0], [1.0, 1.0]], [[5.0, 5.0], [0.0, -1.0]]])
+    views = [original.slots.requires_grad_(), original.second_view.slots.requires_grad_()]
     roles = Roles(action=torch.tensor([0, 0]), scene=torch.tensor([1, 1]))
     Consistency()(original, roles, BATCH).backward()
     for slots in views:

@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from hydra.utils import instantiate
 
 from devias.models import load_model
 from devias.models.architecture import describe
-from devias.training.run import build_module
-from helpers import compose_run
+from helpers import compose_run, run_parts
 from released_layout import by_formula, devias_shapes
 
 DIM, PATCH, FRAMES, SIZE = 12, 4, 4, 8
@@ -55,8 +53,7 @@ def test_training_starts_where_loading_ends(tmp_path, depth, rounds, slots, tied
     loaded = load_model(path, actions, scenes, "official", **sizes)
 
     config = compose_run(*overrides(depth, rounds, slots, tied, actions, scenes), f"weights={path}")
-    datamodule = instantiate(config.data, batch_size=2, seed=1)
-    trained = build_module(config, datamodule).model.eval()
+    trained = run_parts(config)[0].model.eval()
 
     ours, theirs = describe(trained), describe(loaded)
     # Of training alone: stochastic depth and the weights before those that are loaded.

@@ -3,8 +3,9 @@ import torch
 
 from devias.augment.background_erasing import BackgroundErasing
 from devias.augment.mixing import BackgroundMixing
-from devias.config import ConfigError
+from devias.errors import ConfigError
 from devias.labels.on_device import BatchStage
+from devias.labels.scene_teacher import SceneTeacher
 from devias.losses import (
     ActionRecognition,
     AttentionGuidance,
@@ -64,24 +65,23 @@ def test_shapes_pass_through_and_the_model_is_left_alone(checkpointing, compiled
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     random_state = torch.get_rng_state()
     run(seen, model=model, stage=BatchStage(masks=GroundTruthMasks(3)), ground_truth_masks=True)
-    assert seen.prediction.logits.is_meta
     assert seen.prediction.logits.shape == (2, 3, 9)
     assert seen.roles.action.shape == (2,)
     assert seen.batch.frame_masks.shape == (2, 2, 8, 12)
     assert seen.batch.clip_mask.shape == (2, 8, 12)
     assert seen.batch.ground_truth_masks.shape == (2, *SIZE)
     torch.testing.assert_close(model.state_dict(), before)
-    # A rehearsal draws nothing, so a run is the same with and without.
+    # A dry run draws nothing, so a run is the same with and without.
     assert torch.equal(torch.get_rng_state(), random_state)
 
 
-def test_a_batch_holds_what_the_labeller_makes():
+def test_a_batch_holds_what_the_stage_makes():
     bare, erased = Seen(), Seen()
     run(bare)
     assert bare.batch.clip_mask is bare.batch.frame_masks is bare.batch.ground_truth_masks is None
-    assert bare.prediction.distracted is None
-    run(erased, Consistency(), stage=BatchStage(mixing=BackgroundErasing()))
-    assert erased.prediction.distracted is not None
+    assert bare.prediction.second_view is None
+    run(erased, Consistency(), stage=BatchStage(augment=BackgroundErasing()))
+    assert erased.prediction.second_view is not None
 
 
 @pytest.mark.parametrize(
@@ -99,10 +99,41 @@ def test_a_term_that_cannot_be_served_is_refused_by_name(term, message):
 
 def test_mixing_without_masks_and_clips_of_another_size_are_refused():
     with pytest.raises(ConfigError, match="mixing needs masks: choose an extractor"):
-        run(stage=BatchStage(mixing=BackgroundMixing()))
+        run(stage=BatchStage(augment=BackgroundMixing()))
     with pytest.raises(ConfigError, match=r"takes clips \[B, 3, 6, 8, 12\], got"):
         run(size=(4, 8, 12))
 
 
-def test_a_term_that_reads_values_is_let_pass():
+def test_masks_that_the_data_does_not_have_are_refused():
+    with pytest.raises(ConfigError, match="masks=ground_truth needs data with such masks"):
+        run(stage=BatchStage(masks=GroundTruthMasks(3)))
+
+
+def test_a_term_that_reads_values_is_computed_and_its_shape_errors_are_told():
     run(ReadsValues())
+
+    class Crooked(ReadsValues):
+        def __call__(self, prediction, roles, batch):
+            return super().__call__(prediction, roles, batch) + (
+                prediction.logits @ torch.zeros(2, 2)
+            )
+
+    with pytest.raises(LossTermError, match=r"reads_values cannot be computed: .*shapes"):
+        run(Crooked())
+
+
+class Teacher(torch.nn.Module):
+    def __init__(self, scenes):
+        super().__init__()
+        self.layer = torch.nn.Linear(3, scenes)
+
+    def forward(self, images):
+        return self.layer(images.mean((2, 3)))
+
+
+def test_a_scene_model_of_other_classes_than_the_head_is_refused():
+    seen = Seen()
+    run(seen, stage=BatchStage(scene_teacher=SceneTeacher(Teacher(4), per_frame=True)))
+    assert seen.batch.scene_logits.shape == (2, 4)
+    with pytest.raises(ConfigError, match="tells 7 scenes apart, the head has 4"):
+        run(seen, stage=BatchStage(scene_teacher=SceneTeacher(Teacher(7), per_frame=True)))

@@ -1,6 +1,5 @@
 import pytest
 import torch
-from hydra.utils import instantiate
 
 from devias.labels.scene_teacher import SceneTeacher
 from devias.models.baselines import TokenViT
@@ -8,7 +7,7 @@ from devias.models.heads import UnifiedHead
 from devias.structures import UNKNOWN, ClipBatch, SlotPrediction
 from devias.training.callbacks import StopOnNonFiniteLoss
 from devias.training.optim import build_optimizer
-from devias.training.run import build_module
+from devias.training.run import build_data, build_losses, build_module, build_stage
 from devias.weights.assign import video_vit
 from helpers import TINY_SYNTHETIC, compose_run
 from stub_parts import Constant, Counting, clips, loader, stub_module, stub_trainer
@@ -56,17 +55,18 @@ def test_in_training_the_labels_decide_the_roles():
 def full_step_parts(*overrides: str):
     """A DEVIAS module, a stage with masks, mixing and a scene model, and a loader's batch."""
     config = compose_run(*TINY_SYNTHETIC, "backbone.drop_path_rate=0.3", *overrides)
-    datamodule = instantiate(config.data, batch_size=5, seed=1)
+    losses = build_losses(config)
+    stage = build_stage(config, losses)
     sizes = {"image_size": config.backbone.image_size, "num_frames": config.backbone.num_frames}
     vit = video_vit(**sizes, patch_size=24, embed_dim=12, depth=1, num_heads=2, num_tokens=1)
-    datamodule.stage.scene_teacher = SceneTeacher(TokenViT(vit, UnifiedHead(12, 0, 8)))
+    stage.scene_teacher = SceneTeacher(TokenViT(vit, UnifiedHead(12, 0, 8)))
     batch = ClipBatch(
         video=torch.randint(0, 256, (5, 3, 8, 48, 48), dtype=torch.uint8),
         action=torch.tensor([0, 7, 3, 3, 1]),
         scene=torch.tensor([2, UNKNOWN, 7, 0, UNKNOWN]),
         index=torch.arange(5),
     )
-    return build_module(config, datamodule), datamodule.stage, batch
+    return build_module(config, build_data(config, stage, 5), losses), stage, batch
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ UNSEEN = clips([(0, 0), (1, 1), (0, 4), (0, 5)], [(1, 0), (1, 6), (1, 6), (2, UN
 
 def validate(tmp_path, *batches, **settings):
     splits = [f"val_{i}" for i in range(len(batches))]
-    module = stub_module(val_splits=splits, **settings)
+    module = stub_module(validation=splits, **settings)
     trainer = stub_trainer(tmp_path)
     loaders = [loader(*split) for split in batches]
     trainer.validate(module, loaders, verbose=False)
@@ -204,9 +204,7 @@ def test_the_harmonic_mean_takes_the_scene_accuracy_of_the_protocol(tmp_path):
 
 def test_test_metrics_by_split_with_the_scene_bias_of_unseen_ones_only(tmp_path):
     home = [0, 1, 2, 0, 1, 2, 0]
-    module = stub_module(
-        test_splits=["seen", "unseen"], unseen_splits=["unseen"], bias_aligned_actions=home
-    )
+    module = stub_module(sets=["seen", "unseen"], bias_aligned_actions={"unseen": home})
     trainer = stub_trainer(tmp_path)
     trainer.test(module, [loader(SEEN), loader(UNSEEN)], verbose=False)
     assert list(module.results) == ["seen", "unseen"]

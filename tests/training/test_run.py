@@ -4,19 +4,18 @@ import warnings
 import pytest
 import torch
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import open_dict
 
 from devias.training.quiet import quiet_lightning
-from devias.training.run import Run, build_module, build_run
+from devias.training.run import Run, build_run
 from devias.weights.read import WeightsError
 from devias.weights.write import save_weights
-from helpers import tiny_run
+from helpers import run_parts, tiny_run
 from stub_parts import Constant, clips, loader, stub_module, stub_trainer
 
 
 def built(config):
-    return build_module(config, instantiate(config.data, batch_size=2, seed=0)).model
+    return run_parts(config)[0].model
 
 
 def test_initial_weights_depend_on_the_seed_alone(tmp_path):
@@ -32,7 +31,7 @@ def test_initial_weights_depend_on_the_seed_alone(tmp_path):
 def test_the_global_batch_is_shared_and_told(tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         run = build_run(tiny_run(tmp_path, "global_batch=12", "max_batch_per_device=5"))
-    assert (run.datamodule.batch_size, run.trainer.accumulate_grad_batches) == (4, 3)
+    assert (run.data.train.batch_size, run.trainer.accumulate_grad_batches) == (4, 3)
     # 8e-3 · 12 / 256
     assert "12 = 1 devices × 4 clips × 3 accumulated; lr 3.75e-04" in caplog.text
 
@@ -88,7 +87,7 @@ def test_closing_a_run_closes_the_loggers_that_can_be(tmp_path):
 
     loggers = [object(), Uploading()]
     trainer = type("Trainer", (), {"loggers": loggers})
-    Run(config=None, datamodule=None, module=None, trainer=trainer).close()
+    Run(config=None, data=None, module=None, trainer=trainer).close()
     assert loggers[1].closed
 
 

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from devias.structures import ClipBatch
-
-MaskKind = Literal["clip", "frame"]
+from devias.augment.base import BatchAugmentation
+from devias.errors import ConfigError
+from devias.masks.base import MaskExtractor, MaskKind
+from devias.structures import ClipBatch, Requirement
 
 DILATION = 5
-"""Width in pixels by which a mask is spread before it is painted over."""
+"""Width in pixels by which a mask is spread before it is inpainted."""
 SURROUNDINGS = (4, 16)
 """Cells in pixels whose mean colours spread into what no frame shows."""
 
 
-class BackgroundMixing:
+class BackgroundMixing(BatchAugmentation):
     """Paste the foreground of each clip on the background of another clip of the batch.
 
     The backgrounds come from a random permutation of the batch; each clip is mixed with
@@ -28,23 +29,37 @@ class BackgroundMixing:
 
     Args:
         prob_aug: probability that a clip is mixed.
-        masks: cut out by the `clip` mask (FAME), or by the `frame` mask of each tubelet, which
-            suits masks whose average over the clip is not crisp (SegFormer, true masks).
-        inpaint: paint the background clip's own actor over with what surrounds it. The paper leaves
-            that actor standing beside the pasted one; where an actor is as plain as its scene is
+        masks: cut out by the `clip` mask, or by the `frame` mask of each tubelet; `None` takes
+            those of which the extractor says that they are crisp.
+        inpaint: replace the background clip's own actor by what surrounds it. The paper leaves that
+            actor standing beside the pasted one; where an actor is as plain as its scene is
             telling, the model then learns to answer with the one who does not belong there.
     """
 
+    requires = frozenset({Requirement.MASKS})
+
     def __init__(
-        self, prob_aug: float = 0.5, masks: MaskKind = "clip", inpaint: bool = False
+        self, prob_aug: float = 0.5, masks: MaskKind | None = None, inpaint: bool = False
     ) -> None:
         if not 0 <= prob_aug <= 1:
             raise ValueError(f"prob_aug is a probability, not {prob_aug}")
-        if masks not in get_args(MaskKind):
+        if masks is not None and masks not in get_args(MaskKind):
             raise ValueError(f"masks must be clip or frame, not {masks!r}")
         self.prob_aug = prob_aug
         self.masks = masks
         self.inpaint = inpaint
+
+    def connect(self, masks: MaskExtractor | None) -> None:
+        """Cut out by the masks that suit the extractor, unless told otherwise.
+
+        Raises:
+            ConfigError: there is no extractor.
+        """
+        if masks is None:
+            raise ConfigError(
+                "mixing needs masks: choose an extractor, as masks=fame, or augment=none"
+            )
+        self.masks = self.masks or masks.cut_out
 
     def __call__(self, batch: ClipBatch, generator: torch.Generator | None = None) -> ClipBatch:
         """Mix a batch of one view a video whose `video` is floating point.
@@ -74,10 +89,11 @@ class BackgroundMixing:
 
     def _foreground(self, batch: ClipBatch) -> Tensor:
         """The masks to cut out by, `[B, 1, 1 or T, H, W]`."""
-        masks = batch.clip_mask if self.masks == "clip" else batch.frame_masks
+        kind = self.masks or "clip"
+        masks = batch.clip_mask if kind == "clip" else batch.frame_masks
         if masks is None:
-            raise ValueError(f"mixing needs {self.masks} masks: choose a mask extractor")
-        if self.masks == "clip":
+            raise ValueError(f"mixing needs {kind} masks: choose a mask extractor")
+        if kind == "clip":
             return masks[:, None, None]
         return masks.repeat_interleave(batch.video.shape[2] // masks.shape[1], dim=1)[:, None]
 

@@ -63,14 +63,14 @@ def evaluate(
     Args:
         seconds: what earlier phases of the run took.
     """
-    from devias.evaluation.protocol import summarize
     from devias.reporting.results import RESULT_FILE, RunResult, describe_hardware, git_commit
     from devias.reporting.tables import results_table
 
+    protocol = run.data.protocol
     start = time.monotonic()
     run.trainer.test(
         run.module,
-        datamodule=run.datamodule,
+        datamodule=run.data,
         ckpt_path=checkpoint,
         weights_only=True,
         verbose=False,
@@ -79,12 +79,10 @@ def evaluate(
         **run.config.names,
         seed=run.config.seed,
         commit=git_commit(),
-        metrics=summarize(
-            run.module.results,
-            run.datamodule.seen_split,
-            run.datamodule.unseen_splits,
-            run.config.evaluation.scene_topk,
-        ),
+        protocol=protocol.name,
+        scene_topk=protocol.scene_topk,
+        absent=protocol.absent,
+        metrics=protocol.summarize(run.module.results),
         seconds={**(seconds or {}), "test": time.monotonic() - start},
         hardware=describe_hardware(),
         command=shlex.join(["python", "-m", *sys.orig_argv[2:]]),

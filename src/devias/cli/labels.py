@@ -17,7 +17,7 @@ from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElastic
 from omegaconf import DictConfig
 
 from devias.config import config_dir, register_resolvers
-from devias.errors import exit_on_user_error
+from devias.errors import ConfigError, exit_on_user_error
 
 register_resolvers()
 
@@ -30,18 +30,19 @@ def main(config: DictConfig) -> None:
 
 
 def label(config: DictConfig) -> None:
-    """Label the splits that `labels.splits` names; raise `ValueError` where no folder is given."""
+    """Label the splits that `labels.splits` names; raise `ConfigError` where no folder is given."""
     from devias.labels.make import label_split
 
     if config.data.pseudo_cache is None:
-        raise ValueError("say where the labels shall go: data.pseudo_cache=FOLDER")
+        raise ConfigError("say where the labels shall go: data.pseudo_cache=FOLDER")
     rank, world_size, local_rank = process()
     use_gpu = torch.cuda.is_available() and config.trainer.accelerator in ("auto", "gpu", "cuda")
     device = f"cuda:{local_rank % torch.cuda.device_count()}" if use_gpu else "cpu"
-    data = instantiate(config.data)
+    data, stage = instantiate(config.data), instantiate(config.batch_stage)
     data.prepare_data()
     for split in config.labels.splits:
         label_split(
+            stage,
             data,
             split,
             instantiate(config.labels.settings),

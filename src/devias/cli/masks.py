@@ -26,11 +26,11 @@ from devias.config import config_dir, register_resolvers
 from devias.data.dataset import EvalDataset, SampleKey, collate
 from devias.data.records import VideoRecord
 from devias.data.transforms import EvalTransform
-from devias.files import save_figure, write_text
-from devias.labels.on_device import MaskExtractor
-from devias.masks.ground_truth import GroundTruthMasks
+from devias.files import write_text
+from devias.masks.base import MaskExtractor
 from devias.masks.quality import Quality, measure
 from devias.reporting.plots.masks import mask_figure, mask_table
+from devias.reporting.plots.style import save_figure
 from devias.structures import ClipBatch
 
 FIGURE_CLIPS = 12
@@ -50,40 +50,40 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Quality]:
     )
     parser.add_argument("--device", default="cpu", help="%(default)s, cuda, …")
     parser.add_argument("--output", type=Path, default=Path("runs/mask_quality"), help="folder")
-    asked = parser.parse_args(arguments)
-    if asked.clips < 1:
+    args = parser.parse_args(arguments)
+    if args.clips < 1:
         parser.error("--clips must be at least 1")
 
-    settings = [f"experiment={asked.experiment}", "masks=none", "augment=none"]
-    config = compose_config(*settings, *asked.set)
-    if asked.videos:
-        records = [VideoRecord(path) for path in video_files(asked.videos)]
+    settings = [f"experiment={args.experiment}", "masks=none", "augment=none"]
+    config = compose_config(*settings, *args.set)
+    if args.videos:
+        records = [VideoRecord(path) for path in video_files(args.videos)]
     else:
-        records = labelled_records(config, asked.split)
-    batches = [batch.to(asked.device) for batch in middle_clips(config, records, asked.clips)]
-    names = asked.extractors or sorted(
+        records = labelled_records(config, args.split)
+    batches = [batch.to(args.device) for batch in middle_clips(config, records, args.clips)]
+    names = args.extractors or sorted(
         path.stem for path in Path(config_dir(), "masks").glob("*.yaml")
     )
     qualities = {}
     for name in names:
         try:
-            extractor = load_extractor(name, asked.experiment)
+            extractor = load_extractor(name, args.experiment)
         except Exception as error:
-            if asked.extractors:
+            if args.extractors:
                 raise
             print(f"{name} is left out, it does not load: {error}")
             continue
         if isinstance(extractor, torch.nn.Module):
-            extractor.to(asked.device)
-        if extractor is None or (asked.videos and isinstance(extractor, GroundTruthMasks)):
+            extractor.to(args.device)
+        if extractor is None or (args.videos and extractor.requires):
             continue
         qualities[name] = measure(extractor, batches)
-    if not asked.videos:
+    if not args.videos:
         table = mask_table(qualities)
         print(table)
-        write_text(asked.output / "table.md", table)
+        write_text(args.output / "table.md", table)
     figure = mask_figure(batches[0], qualities, FIGURE_CLIPS)
-    save_figure(figure, asked.output / "masks.png")
+    save_figure(figure, args.output / "masks.png")
     return qualities
 
 
@@ -94,7 +94,7 @@ def compose_config(*overrides: str) -> DictConfig:
         return compose("train", list(overrides), return_hydra_config=True)
 
 
-def load_extractor(name: str, experiment: str) -> MaskExtractor | GroundTruthMasks | None:
+def load_extractor(name: str, experiment: str) -> MaskExtractor | None:
     """Build `name[:key=value,…]` of `conf/masks`; `none` is `None`."""
     name, _, changes = name.partition(":")
     keys = [f"masks.{change}" for change in changes.split(",") if change]

@@ -11,8 +11,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from devias.files import save_figure, write_text
+from devias.files import write_text
 from devias.reporting.plots.charts import scene_bias_figure
+from devias.reporting.plots.style import save_figure
 from devias.reporting.results import load_results
 from devias.reporting.tables import results_table
 

@@ -56,9 +56,7 @@ def train(config: DictConfig) -> dict[str, float]:
         seconds = {}
         if config.train:
             start = time.monotonic()
-            run.trainer.fit(
-                run.module, datamodule=run.datamodule, ckpt_path=resume, weights_only=True
-            )
+            run.trainer.fit(run.module, datamodule=run.data, ckpt_path=resume, weights_only=True)
             seconds["fit"] = time.monotonic() - start
         if not config.test:
             return {}

@@ -4,37 +4,67 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
-from devias.data.dataset import EvalDataset, TrainDataset, VideoDataset, collate
+from devias.data.dataset import EvalDataset, LabelLookup, TrainDataset, VideoDataset, collate
 from devias.data.records import VideoRecord
 from devias.data.samplers import EvalSampler, TrainSampler
+from devias.data.scene_classes import read_categories
 from devias.data.transforms import EvalTransform, TrainTransform
-from devias.errors import DeviasError
-from devias.labels.lookup import ClipLabels, label_sources, open_labels
-from devias.labels.on_device import BatchStage
-from devias.labels.storage import Settings
+from devias.errors import ConfigError, DeviasError
 from devias.structures import UNKNOWN, ClipBatch
 
 
 class MissingDataError(DeviasError, FileNotFoundError):
-    """A dataset is not where its configuration says; tells what to fetch and where to put it."""
+    """A dataset is not where its configuration says.
+
+    Args:
+        what: which file is not there.
+        how_to_get: what to fetch from where, and which settings point to it.
+    """
+
+    def __init__(self, what: str, how_to_get: str) -> None:
+        super().__init__(f"{what}\n{how_to_get}")
+        self.what = what
+
+
+class Stage(Protocol):
+    """What makes of the loader's batch what the model takes, as `labels.on_device.BatchStage`."""
+
+    def __call__(self, batch: ClipBatch) -> ClipBatch:
+        """`uint8` batch → normalized batch, as for training or evaluation."""
+        ...
+
+    def train(self, mode: bool = True) -> Any:
+        """Choose between training and evaluation."""
+        ...
+
+    def displayable(self, batch: ClipBatch) -> ClipBatch:
+        """Normalized batch → `uint8` batch with masks."""
+        ...
+
+
+FindLabels = Callable[["VideoDataModule", str, Sequence[VideoRecord]], LabelLookup]
+"""Opens the pseudo labels of a split, given its name and its records."""
 
 
 class VideoDataModule(L.LightningDataModule, ABC):
     """A video dataset with its splits, class names and pseudo labels.
 
-    A subclass names its splits and turns annotation files into records; the rest stands here.
+    A dataset's own class says how its annotation files become records (`read_split`), names its
+    classes and tells where it is to be had (`how_to_get`); the rest stands here.
 
     Args:
         root: folder of the dataset.
-        stage: derives normalised clips, masks and scene labels on the device.
         num_actions, num_scenes: class counts the model is built for; every label is checked.
+        videos, annotations: folders other than the usual ones below `root`.
+        scene_categories: a list of the scene model's classes, for scene names in figures.
         clip_length, stride: T frames, every `stride`-th of the video.
         image_size: side of the square the model sees, in pixels.
         batch_size: videos per device and step.
@@ -43,31 +73,33 @@ class VideoDataModule(L.LightningDataModule, ABC):
         rand_augment: timm's notation, or `None`.
         crop_scale: area share of the random resized crop.
         horizontal_flip: probability; 0 where left and right matter (Something-Something).
-        num_clips, num_crops: temporal × spatial views of a test video. Validation uses one.
         preload: decode every video once into memory (small datasets).
-        train_masks: hand on the actor's true silhouettes in training, where the dataset has them;
+        ground_truth_masks: hand on the actor's masks in training, where the dataset has them;
             evaluation always does.
-        pseudo_cache: folder of pseudo labels that `python -m devias.pseudo` made. Training takes
-            them from there instead of making them; so do the evaluation splits it holds.
+        pseudo_cache: folder of pseudo labels that `devias labels` made. Training takes them from
+            there instead of making them; so do the evaluation splits it holds.
         max_bad_share: training stops when more than this share of videos cannot be read.
         seed: of sample order, clip positions and augmentation.
+        stage: what batches go through on the device; `None` leaves them as the loader makes them.
+        find_labels: opens the pseudo labels in `pseudo_cache`.
     """
 
     train_split = "train"
-    val_splits: Sequence[str] = ()
-    test_splits: Sequence[str] = ()
-    seen_split = "seen"
-    unseen_splits: Sequence[str] = ()
-    """Test splits of combinations seen, and not seen, in training."""
+    splits: Sequence[str] = ("train", "val", "test")
+    videos_folder = "videos"
+    annotations_folder = "annotations"
+    has_ground_truth_masks = False
     bias_aligned_actions: Sequence[int] | None = None
     """For each scene the action it usually comes with, where the dataset defines one."""
 
     def __init__(
         self,
         root: str,
-        stage: BatchStage,
         num_actions: int,
         num_scenes: int,
+        videos: str | None = None,
+        annotations: str | None = None,
+        scene_categories: str | None = None,
         clip_length: int = 16,
         stride: int = 4,
         image_size: int = 224,
@@ -77,24 +109,27 @@ class VideoDataModule(L.LightningDataModule, ABC):
         rand_augment: str | None = "rand-m7-n4-mstd0.5-inc1",
         crop_scale: tuple[float, float] = (0.08, 1.0),
         horizontal_flip: float = 0.5,
-        num_clips: int = 2,
-        num_crops: int = 3,
         preload: bool = False,
-        train_masks: bool = False,
+        ground_truth_masks: bool = False,
         pseudo_cache: str | None = None,
         max_bad_share: float = 0.01,
         seed: int = 0,
+        stage: Stage | None = None,
+        find_labels: FindLabels | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root)
-        self.stage = stage
+        self.videos = Path(videos) if videos else self.root / self.videos_folder
+        self.annotations = Path(annotations) if annotations else self.root / self.annotations_folder
+        self.scene_categories = Path(scene_categories) if scene_categories else None
         self.num_actions, self.num_scenes = num_actions, num_scenes
         self.clip_length, self.stride, self.image_size = clip_length, stride, image_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
-        self.num_workers, self.preload, self.train_masks = num_workers, preload, train_masks
-        self.num_clips, self.num_crops = num_clips, num_crops
+        self.num_workers, self.preload = num_workers, preload
+        self.ground_truth_masks = ground_truth_masks
         self.pseudo_cache = Path(pseudo_cache) if pseudo_cache else None
         self.max_bad_share, self.seed = max_bad_share, seed
+        self.stage, self.find_labels = stage, find_labels
         self.train_transform = TrainTransform(
             image_size,
             scale=tuple(crop_scale),
@@ -103,12 +138,18 @@ class VideoDataModule(L.LightningDataModule, ABC):
         )
         self._epoch = 0
         self._train: TrainDataset | None = None
-        self._eval: dict[str, EvalDataset] = {}
+        self._eval: dict[tuple[str, int, int], EvalDataset] = {}
 
-    @property
-    def input_size(self) -> tuple[int, int, int]:
-        """`(T, H, W)` of the clips as the model sees them."""
-        return self.clip_length, self.image_size, self.image_size
+    # What a dataset says of itself.
+
+    @abstractmethod
+    def read_split(self, split: str) -> list[VideoRecord]:
+        """Read the annotation of one of `splits`.
+
+        Raises:
+            AnnotationError: a row cannot be understood.
+            MissingDataError: there is no annotation.
+        """
 
     @property
     @abstractmethod
@@ -116,39 +157,53 @@ class VideoDataModule(L.LightningDataModule, ABC):
         """Class names, by label."""
 
     @property
-    @abstractmethod
     def scene_names(self) -> list[str]:
-        """Class names, by label."""
-
-    @abstractmethod
-    def records(self, split: str) -> list[VideoRecord]:
-        """Read the annotation of one split.
-
-        Raises:
-            AnnotationError: a row cannot be understood.
-            MissingDataError: there is no annotation.
-        """
+        """The scene model's classes; numbers where no list of them is given."""
+        if self.scene_categories is None:
+            return [f"scene {label}" for label in range(self.num_scenes)]
+        return read_categories(self.scene_categories)
 
     @abstractmethod
     def how_to_get(self) -> str:
         """What to download from where and where to put it; part of the error on missing data."""
 
-    def checked_records(self, split: str) -> list[VideoRecord]:
+    # What follows from it.
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """`(T, H, W)` of the clips as the model sees them."""
+        return self.clip_length, self.image_size, self.image_size
+
+    def present(self, path: Path) -> Path:
+        """The path of a file that the dataset consists of.
+
+        Raises:
+            MissingDataError: it does not exist.
+        """
+        if not path.exists():
+            raise MissingDataError(f"{path} does not exist.", self.how_to_get())
+        return path
+
+    def records(self, split: str) -> list[VideoRecord]:
         """The records of a split, with labels in range and videos where they should be.
 
         Raises:
             AnnotationError: a row cannot be understood.
+            ConfigError: there is no such split, or a label is out of range.
             MissingDataError: the annotation or the videos are not there.
-            ValueError: a label is out of range.
         """
-        records = self.records(split)
+        if split not in self.splits:
+            raise ConfigError(
+                f"{type(self).__name__} has the splits {', '.join(self.splits)}, not {split!r}"
+            )
+        records = self.read_split(split)
         for record in records:
             for kind, label, count in (
                 ("action", record.action, self.num_actions),
                 ("scene", record.scene, self.num_scenes),
             ):
                 if label != UNKNOWN and not 0 <= label < count:
-                    raise ValueError(
+                    raise ConfigError(
                         f"{record.source}: {kind} label {label} is outside 0–{count - 1} "
                         f"(data.num_{kind}s={count})"
                     )
@@ -157,35 +212,84 @@ class VideoDataModule(L.LightningDataModule, ABC):
         some = records[:: max(1, len(records) // 16)]
         if not any(record.path.exists() for record in some):
             raise MissingDataError(
-                f"no video of the {split} split is at its place, e.g. {some[0].path} "
-                f"({some[0].source}).\n{self.how_to_get()}"
+                f"No video of the {split} split is at its place, e.g. {some[0].path} "
+                f"({some[0].source}).",
+                self.how_to_get(),
             )
         return records
 
-    def label_sources(self, records: Sequence[VideoRecord]) -> Settings:
-        """What pseudo labels of these videos depend on."""
-        return label_sources(records, self.stage, self.clip_length, self.stride, self.image_size)
+    def missing(self, splits: Iterable[str]) -> list[str]:
+        """Which files of some splits are not on this machine, one sentence each."""
+        missing = []
+        for split in splits:
+            try:
+                self.records(split)
+            except MissingDataError as error:
+                missing.append(error.what)
+        return list(dict.fromkeys(missing))
+
+    @property
+    def val_splits(self) -> list[str]:
+        """The splits for validation."""
+        return [split for split in self.splits if split.startswith("val")]
+
+    @property
+    def test_splits(self) -> list[str]:
+        """The splits that are neither for training nor for validation."""
+        return [s for s in self.splits if s != self.train_split and s not in self.val_splits]
 
     def setup(self, stage: str) -> None:
-        """Read annotations, check labels and the presence of videos, decode if `preload`."""
-        if stage == "fit" and self._train is None:
-            records = self.checked_records(self.train_split)
-            self._train = TrainDataset(
-                records,
-                self.train_transform,
-                self.clip_length,
-                self.stride,
-                self.train_masks,
-                self._cached_labels(self.train_split, records),
-                max_bad_share=self.max_bad_share,
-            )
-            self._preload(self._train, self.train_split)
+        """Read what the stage needs; a run with a protocol calls `add_train`, `add_eval` itself."""
+        if stage == "fit":
+            self.add_train()
         if stage in ("fit", "validate"):
             for split in self.val_splits:
-                self._add_eval(split, num_clips=1, num_crops=1)
+                self.add_eval(split, preload=True)
         if stage == "test":
             for split in self.test_splits:
-                self._add_eval(split, self.num_clips, self.num_crops)
+                self.add_eval(split)
+
+    def add_train(self) -> None:
+        """Read the annotation of the training split, unless that is done; decode if `preload`."""
+        if self._train is not None:
+            return
+        records = self.records(self.train_split)
+        self._train = TrainDataset(
+            records,
+            self.train_transform,
+            self.clip_length,
+            self.stride,
+            self.ground_truth_masks,
+            self._labels(self.train_split, records),
+            max_bad_share=self.max_bad_share,
+        )
+        self._preload(self._train, self.train_split)
+
+    def add_eval(
+        self, split: str, num_clips: int = 1, num_crops: int = 1, preload: bool = False
+    ) -> None:
+        """Read the annotation of a split to evaluate on, unless that is done.
+
+        Args:
+            split: one of `splits`.
+            num_clips, num_crops: temporal × spatial views of a video.
+            preload: decode it once into memory if `self.preload` says so: for what is read often.
+        """
+        key = (split, num_clips, num_crops)
+        if key in self._eval:
+            return
+        records = self.records(split)
+        self._eval[key] = EvalDataset(
+            records,
+            EvalTransform(self.image_size, num_crops),
+            self.clip_length,
+            self.stride,
+            True,
+            self._labels(split, records),
+            num_clips=num_clips,
+        )
+        if preload:
+            self._preload(self._eval[key], split)
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled clips; incomplete last batches are dropped."""
@@ -195,13 +299,19 @@ class VideoDataModule(L.LightningDataModule, ABC):
         return self._loader(self._train, sampler, self.batch_size, drop_last=True)
 
     def val_dataloader(self) -> list[DataLoader]:
-        """One loader a validation split, one view a video."""
-        return [self._eval_loader(split, 1) for split in self.val_splits]
+        """A loader a validation split, one view a video."""
+        return [self.eval_dataloader(split) for split in self.val_splits]
 
     def test_dataloader(self) -> list[DataLoader]:
-        """One loader a test split, all views of a video in one item."""
-        views = self.num_clips * self.num_crops
-        return [self._eval_loader(split, views) for split in self.test_splits]
+        """A loader a test split, one view a video; more of them are a protocol's matter."""
+        return [self.eval_dataloader(split) for split in self.test_splits]
+
+    def eval_dataloader(self, split: str, num_clips: int = 1, num_crops: int = 1) -> DataLoader:
+        """Every video of a split that `add_eval` read, all its views in one item."""
+        dataset = self._eval[split, num_clips, num_crops]
+        sampler = EvalSampler(len(dataset), *self._rank())
+        batch_size = max(1, self.eval_batch_size // (num_clips * num_crops))
+        return self._loader(dataset, sampler, batch_size)
 
     def state_dict(self) -> dict[str, int]:
         """The epoch that a run resumed from here begins with.
@@ -218,51 +328,36 @@ class VideoDataModule(L.LightningDataModule, ABC):
         self._epoch = state_dict["epoch"]
 
     def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
-        """Normalize and derive pseudo labels, on the device and in the Trainer's precision."""
+        """Hand the batch to the stage, on the device and in the Trainer's precision."""
+        if self.stage is None:
+            return batch
         if self.trainer is None:
-            return self.stage.eval()(batch)
+            self.stage.train(False)
+            return self.stage(batch)
         self.stage.train(self.trainer.training)
         with self.trainer.precision_plugin.forward_context():
             return self.stage(batch)
+
+    def displayable(self, batch: ClipBatch) -> ClipBatch:
+        """A batch as people look at it: `uint8` clips, with masks where anything makes them."""
+        return batch if self.stage is None else self.stage.displayable(batch)
 
     def _rank(self) -> tuple[int, int]:
         if self.trainer is None:
             return 0, 1
         return self.trainer.global_rank, self.trainer.world_size
 
-    def _cached_labels(self, split: str, records: Sequence[VideoRecord]) -> ClipLabels | None:
+    def _labels(self, split: str, records: Sequence[VideoRecord]) -> LabelLookup | None:
         """The pseudo labels the cache holds of a split; training must find its own there."""
-        if self.pseudo_cache is None:
+        if self.pseudo_cache is None or self.find_labels is None:
             return None
-        folder = self.pseudo_cache / split
-        if split != self.train_split and not folder.exists():
+        if split != self.train_split and not (self.pseudo_cache / split).exists():
             return None
-        return open_labels(folder, self.label_sources(records))
-
-    def _add_eval(self, split: str, num_clips: int, num_crops: int) -> None:
-        if split in self._eval:
-            return
-        records = self.checked_records(split)
-        self._eval[split] = EvalDataset(
-            records,
-            EvalTransform(self.image_size, num_crops),
-            self.clip_length,
-            self.stride,
-            True,
-            self._cached_labels(split, records),
-            num_clips=num_clips,
-        )
-        if split in self.val_splits:  # read every epoch; a test split is read once
-            self._preload(self._eval[split], split)
+        return self.find_labels(self, split, records)
 
     def _preload(self, dataset: VideoDataset, split: str) -> None:
         if self.preload:
             dataset.preload(f"decoding {split}", threads=os.cpu_count() or 1)
-
-    def _eval_loader(self, split: str, views: int) -> DataLoader:
-        dataset = self._eval[split]
-        sampler = EvalSampler(len(dataset), *self._rank())
-        return self._loader(dataset, sampler, max(1, self.eval_batch_size // views))
 
     def _loader(
         self,
@@ -284,11 +379,3 @@ class VideoDataModule(L.LightningDataModule, ABC):
             # random state is set for an epoch where a run begins or resumes, and after it else.
             generator=torch.Generator(),
         )
-
-
-def names_in_order(ids: Mapping[int, str]) -> list[str]:
-    """Class names by label, checked to be 0, 1, 2, … without a gap."""
-    missing = set(range(len(ids))) - set(ids)
-    if missing:
-        raise ValueError(f"class ids have gaps: {sorted(missing)} missing")
-    return [ids[label] for label in range(len(ids))]

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -20,12 +21,29 @@ from devias.data.readers.video import VideoError
 from devias.data.records import PackedRecords, VideoRecord
 from devias.data.transforms import resize_masks
 from devias.errors import DeviasError
-from devias.labels.lookup import ClipLabels
 from devias.structures import ClipBatch
 
 log = logging.getLogger(__name__)
 
 Transform = Callable[..., tuple[Tensor, Tensor | None]]
+
+
+class LabelLookup(Protocol):
+    """Pseudo labels made beforehand, found again for any clip."""
+
+    masks: bool
+    """Whether it hands out masks."""
+    has_clip_mask: bool
+    """Whether the first of them is that of the whole clip."""
+
+    def __call__(
+        self, number: int, num_frames: int, indices: Indices
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Of a video in the list, with so many frames, the clips that `indices [V, T]` make.
+
+        Returns:
+            Masks `[V, P, h, w]` bool and scene logits `[V, N_S]`, where there are any.
+        """
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -97,7 +115,7 @@ class VideoDataset(Dataset[VideoSample]):
         clip_length: int,
         stride: int,
         load_masks: bool = False,
-        labels: ClipLabels | None = None,
+        labels: LabelLookup | None = None,
     ) -> None:
         if not records:
             raise ValueError("a dataset needs at least one video")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -79,3 +79,11 @@ def class_number(path: Path, line: int, text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise AnnotationError(path, line, f"{text!r} is not a class number")
     return int(text)
+
+
+def names_in_order(ids: Mapping[int, str]) -> list[str]:
+    """Class names by label, checked to be 0, 1, 2, … without a gap."""
+    missing = set(range(len(ids))) - set(ids)
+    if missing:
+        raise ValueError(f"class ids have gaps: {sorted(missing)} missing")
+    return [ids[label] for label in range(len(ids))]

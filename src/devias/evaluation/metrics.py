@@ -1,4 +1,4 @@
-"""The metrics of one split, counted in videos."""
+"""The metrics of one evaluation set, counted in videos."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ METRICS = (
     "mask_iou",
     "pseudo_mask_iou",
 )
-"""Everything `SplitMetrics` can tell of a split, as fractions."""
+"""Everything `SetMetrics` can tell of a set, as fractions."""
 
 
-class SplitMetrics(Metric):
-    """What a model does on one split: recognition, scene bias, slot roles, masks.
+class SetMetrics(Metric):
+    """What a model does on one set: recognition, scene bias, slot roles, masks.
 
     `compute()` returns a dict of the metrics for which at least one video was eligible:
 
@@ -45,7 +45,8 @@ class SplitMetrics(Metric):
 
     Args:
         bias_aligned_action: `[N_S]` the action each scene goes with in training (`UNKNOWN` for
-            none). Give it only for splits of unseen combinations.
+            none). Give it only for sets of unseen combinations.
+        tasks: what the set counts for, of `action` and `scene`.
     """
 
     full_state_update = False
@@ -57,8 +58,13 @@ class SplitMetrics(Metric):
     non_finite: Tensor
     bias_aligned_action: Tensor | None
 
-    def __init__(self, bias_aligned_action: Tensor | Sequence[int] | None = None) -> None:
+    def __init__(
+        self,
+        bias_aligned_action: Tensor | Sequence[int] | None = None,
+        tasks: Sequence[str] = ("action", "scene"),
+    ) -> None:
         super().__init__()
+        self.tasks = tasks
         home = (
             None
             if bias_aligned_action is None
@@ -88,7 +94,7 @@ class SplitMetrics(Metric):
             ("action", scores.action, batch.action),
             ("scene", scores.scene, batch.scene),
         ):
-            if not probabilities.shape[-1]:
+            if task not in self.tasks or not probabilities.shape[-1]:
                 continue
             known = label != UNKNOWN
             self._add(f"{task}_top1", hit_in_top_k(probabilities, label, 1), known)
@@ -118,7 +124,9 @@ class SplitMetrics(Metric):
         self.counts[place] += eligible.sum()
 
     def _update_scene_bias(self, scores: VideoScores, batch: ClipBatch) -> None:
-        if self.bias_aligned_action is None or not scores.action.shape[-1]:
+        if self.bias_aligned_action is None or "action" not in self.tasks:
+            return
+        if not scores.action.shape[-1]:
             return
         # An unknown scene borrows scene 0's action and is left out by `eligible`.
         home = self.bias_aligned_action[batch.scene.clamp(min=0)]

@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from devias.data.datamodule import VideoDataModule
 from devias.data.frame_indices import Indices, nearest_windows, window_indices
 from devias.data.readers.video import VideoError
 from devias.data.records import VideoRecord
@@ -37,7 +38,7 @@ from devias.labels.storage import (
     describe,
     hash_of_lines,
 )
-from devias.masks.ground_truth import GroundTruthMasks
+from devias.structures import Requirement
 
 log = logging.getLogger(__name__)
 
@@ -108,14 +109,12 @@ class ClipLabels:
 
 
 def label_sources(
-    records: Sequence[VideoRecord],
-    stage: BatchStage,
-    clip_length: int,
-    stride: int,
-    image_size: int,
+    stage: BatchStage, data: VideoDataModule, records: Sequence[VideoRecord]
 ) -> Settings:
     """What the labels of a list of videos depend on, whoever makes them."""
-    masks = None if isinstance(stage.masks, GroundTruthMasks) else stage.masks
+    masks = stage.masks
+    if masks is not None and Requirement.GROUND_TRUTH_MASKS in masks.requires:
+        masks = None
     folder = os.path.commonpath([record.path.parent for record in records])
     videos = [
         f"{record.path.relative_to(folder).as_posix()} {record.start} {record.end}"
@@ -124,12 +123,24 @@ def label_sources(
     return {
         "masks": describe(masks),
         "scene_teacher": describe(stage.scene_teacher),
-        "clip_length": clip_length,
-        "stride": stride,
-        "image_size": image_size,
+        "clip_length": data.clip_length,
+        "stride": data.stride,
+        "image_size": data.image_size,
         "videos": len(videos),
         "list": hash_of_lines(videos),
     }
+
+
+def find_labels(
+    stage: BatchStage, data: VideoDataModule, split: str, records: Sequence[VideoRecord]
+) -> ClipLabels:
+    """The labels of a split in the data's `pseudo_cache`, as `stage` would make them.
+
+    Raises:
+        CacheError: as `open_labels`.
+    """
+    assert data.pseudo_cache is not None
+    return open_labels(data.pseudo_cache / split, label_sources(stage, data, records))
 
 
 def open_labels(folder: Path, sources: Settings) -> ClipLabels:

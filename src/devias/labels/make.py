@@ -21,6 +21,7 @@ from devias.data.frame_indices import Indices, window_indices
 from devias.data.readers.video import VideoError
 from devias.data.records import PackedRecords, VideoRecord
 from devias.data.transforms import resize_short_side, short_side_size
+from devias.labels.lookup import label_sources
 from devias.labels.on_device import BatchStage
 from devias.labels.storage import LabelCache, Settings, VideoLabels
 
@@ -148,7 +149,7 @@ def cache_settings(sources: Settings, stage: BatchStage, settings: LabelSettings
     clip. Whether it is, a clip of noise tells.
 
     Args:
-        sources: of `VideoDataModule.label_sources`.
+        sources: of `label_sources`.
         stage: on any device.
         settings: what is kept.
 
@@ -177,6 +178,7 @@ def cache_settings(sources: Settings, stage: BatchStage, settings: LabelSettings
 
 
 def label_split(
+    stage: BatchStage,
     data: VideoDataModule,
     split: str,
     settings: LabelSettings,
@@ -195,9 +197,9 @@ def label_split(
         TooManyBadVideos: more than `data.max_bad_share` of the videos cannot be read.
     """
     assert data.pseudo_cache is not None
-    records = data.checked_records(split)
-    sources = data.label_sources(records)
-    stage = data.stage.to(device)
+    records = data.records(split)
+    sources = label_sources(stage, data, records)
+    stage = stage.to(device)
     cache = LabelCache.create(data.pseudo_cache / split, cache_settings(sources, stage, settings))
     todo = [shard for shard in cache.unfinished() if shard % world_size == rank]
     numbers = [number for shard in todo for number in cache.videos_of(shard)]

@@ -2,98 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from devias.augment.background_erasing import BackgroundErasing
-from devias.augment.mixing import BackgroundMixing
+from devias.augment.base import BatchAugmentation
 from devias.labels.scene_teacher import SceneTeacher
-from devias.masks.ground_truth import GroundTruthMasks
+from devias.masks.base import MaskExtractor
 from devias.models.normalize import IMAGENET_MEAN, IMAGENET_STD, Normalize
-from devias.structures import UNKNOWN, ClipBatch
-
-
-class MaskExtractor(Protocol):
-    """What makes human masks from clips."""
-
-    tubelet_size: int
-    """Frames that share one frame mask; T' = T / tubelet_size."""
-
-    def __call__(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """Clips `[B, 3, T, H, W]` in [0, 1] → clip `[B, H, W]` and frame `[B, T', H, W]` masks."""
-        ...
+from devias.structures import UNKNOWN, ClipBatch, Requirement
 
 
 class BatchStage(nn.Module):
-    """Turns the loader's `uint8` batch into the model's: masks, mixing, normalisation, scenes.
+    """Turns the loader's `uint8` batch into the model's.
 
-    Masks are made in training, if mixing or `masks_in_training` asks for them, and in evaluation
-    if `masks_in_eval` does; clips are mixed in training only. What the batch already holds (masks,
-    scene logits) is kept instead of computed; a clip mask it lacks is the mean of its frame masks.
-    The module follows the batch to its device.
+    Masks → augmentation → normalization → scenes. In training it makes what the parts of the run
+    declare in their `requires`, and no more; in evaluation, scenes alone, unless `masks_in_eval`.
+    What the batch already holds (masks, scene logits) is kept instead of computed; a clip mask it
+    lacks is the mean of its frame masks. The module follows the batch to its device.
 
     Args:
-        mean: normalisation of the model's input, one number a channel.
+        mean: normalization of the model's input, one number a channel.
         std: likewise.
-        masks: makes masks from clips; `GroundTruthMasks` takes the data's own.
-        mixing: pastes foregrounds on other backgrounds, which needs masks, or adds a distracted
-            view.
+        masks: makes masks from clips.
+        augment: of training batches.
         scene_teacher: labels the clips as the model sees them, so a mixed clip by its background.
-        masks_in_training: make masks in training though mixing does not need them.
+        requires: what the loss terms declare.
         masks_in_eval: make masks in evaluation too.
+
+    Raises:
+        ConfigError: the augmentation needs masks and nothing makes them.
     """
 
     def __init__(
         self,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
-        masks: MaskExtractor | GroundTruthMasks | None = None,
-        mixing: BackgroundMixing | BackgroundErasing | None = None,
+        masks: MaskExtractor | None = None,
+        augment: BatchAugmentation | None = None,
         scene_teacher: SceneTeacher | None = None,
-        masks_in_training: bool = True,
+        requires: Iterable[Requirement] = (Requirement.MASKS,),
         masks_in_eval: bool = False,
     ) -> None:
         super().__init__()
         self.normalize = Normalize(mean, std)
         self.masks = masks
-        self.mixing = mixing
+        self.augment = augment
         self.scene_teacher = scene_teacher
-        self.masks_in_training = masks_in_training
         self.masks_in_eval = masks_in_eval
+        self.requires = set(requires)
+        if augment is not None:
+            augment.connect(masks)
+            self.requires |= augment.requires
+
+    @property
+    def data_requires(self) -> set[Requirement]:
+        """What training batches need that only the data can have."""
+        needs = set(self.requires)
+        if self.masks is not None and Requirement.MASKS in needs:
+            needs |= self.masks.requires
+        return needs & {Requirement.GROUND_TRUTH_MASKS}
+
+    @property
+    def provides(self) -> set[Requirement]:
+        """What this stage adds to a training batch."""
+        added = set() if self.augment is None else set(self.augment.provides)
+        if self.masks is not None and Requirement.MASKS in self.requires:
+            added.add(Requirement.MASKS)
+        if self.scene_teacher is not None:
+            added.add(Requirement.SCENE_LOGITS)
+        return added
 
     @torch.no_grad()
     def forward(self, batch: ClipBatch) -> ClipBatch:
-        """Return a new batch with normalised float32 video; raise `TypeError` unless `uint8`."""
+        """Return a new batch with normalized float32 video.
+
+        Raises:
+            TypeError: the clips are not `uint8`.
+        """
         if batch.video.dtype != torch.uint8:
-            raise TypeError(f"the stage takes uint8 clips, not {batch.video.dtype}")
-        if self.normalize.mean.device != batch.video.device:
-            self.to(batch.video.device)
+            raise TypeError(f"the batch stage takes uint8 clips, not {batch.video.dtype}")
+        self._follow(batch)
         batch = replace(batch, video=batch.video.float().div_(255))
-        if self._wants_masks():
+        if self.masks_in_eval or (self.training and Requirement.MASKS in self.requires):
             batch = self._with_masks(batch)
-        if self.training and self.mixing is not None:
-            batch = self.mixing(batch)
+        if self.training and self.augment is not None:
+            batch = self.augment(batch)
         batch = self._with_scenes(batch)
-        if batch.distracted is not None:
-            batch = replace(batch, distracted=self.normalize(batch.distracted))
+        if batch.second_view is not None:
+            batch = replace(batch, second_view=self.normalize(batch.second_view))
         return replace(batch, video=self.normalize(batch.video))
 
     @torch.no_grad()
-    def masked(self, batch: ClipBatch) -> ClipBatch:
-        """A batch this module returned, with masks also where they were not made (figures)."""
-        if batch.clip_mask is not None:
-            return batch
-        with_masks = self._with_masks(replace(batch, video=self.normalize.undo(batch.video)))
-        return replace(with_masks, video=batch.video)
+    def displayable(self, batch: ClipBatch) -> ClipBatch:
+        """A batch this module returned as people look at it: `uint8` clips, masks in any case."""
+        video = self.normalize.undo(batch.video.float())
+        if batch.clip_mask is None:
+            batch = self._with_masks(replace(batch, video=video))
+        return replace(batch, video=(video * 255).round().clamp(0, 255).to(torch.uint8))
 
-    def _wants_masks(self) -> bool:
-        if not self.training:
-            return self.masks_in_eval
-        return self.masks_in_training or isinstance(self.mixing, BackgroundMixing)
+    def _follow(self, batch: ClipBatch) -> None:
+        if self.normalize.mean.device != batch.video.device:
+            self.to(batch.video.device)
 
     def _with_masks(self, batch: ClipBatch) -> ClipBatch:
         if batch.frame_masks is not None:
@@ -101,10 +113,8 @@ class BatchStage(nn.Module):
             clip_mask = frame_masks.mean(1) if batch.clip_mask is None else batch.clip_mask.float()
         elif self.masks is None:
             return batch
-        elif isinstance(self.masks, GroundTruthMasks):
-            clip_mask, frame_masks = self.masks(batch.ground_truth_masks)
         else:
-            clip_mask, frame_masks = self.masks(batch.video)
+            clip_mask, frame_masks = self.masks.extract(batch)
         return replace(batch, clip_mask=clip_mask, frame_masks=frame_masks)
 
     def _with_scenes(self, batch: ClipBatch) -> ClipBatch:

@@ -6,11 +6,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from devias.losses.base import LossTerm, pool_masks
-from devias.structures import ClipBatch, Roles, SlotPrediction
+from devias.structures import ClipBatch, Requirement, Roles, SlotPrediction
 
 
 class ActorSegmentation(LossTerm):
     """Binary cross-entropy of the decoded masks with the ground truth, pooled to their size."""
+
+    requires = frozenset({Requirement.GROUND_TRUTH_MASKS})
 
     def __init__(self, weight: float = 1.0, name: str = "actor_segmentation") -> None:
         super().__init__(weight, name)

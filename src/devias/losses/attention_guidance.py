@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from devias.losses.base import LossTerm, LossTermError, pool_masks
-from devias.structures import ClipBatch, Roles, SlotPrediction
+from devias.structures import ClipBatch, Requirement, Roles, SlotPrediction
 
 
 class AttentionGuidance(LossTerm):
@@ -15,7 +15,7 @@ class AttentionGuidance(LossTerm):
     The attention is the mean over heads of the last iteration, before the key normalisation.
     """
 
-    needs_masks = True
+    requires = frozenset({Requirement.MASKS})
 
     def __init__(self, weight: float = 1.0, name: str = "attention_guidance") -> None:
         super().__init__(weight, name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import lightning.pytorch as pl
 import torch.nn.functional as F
 from torch import Tensor
 
 from devias.errors import DeviasError
-from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
+from devias.structures import UNKNOWN, ClipBatch, Requirement, Roles, SlotPrediction
 
 
 class LossTermError(DeviasError, ValueError):
@@ -25,8 +27,8 @@ class LossTerm(pl.Callback):
         name: its key in the configuration and in the log.
     """
 
-    needs_masks = False
-    """Whether the term looks at pseudo-human masks, which are made only where something does."""
+    requires: Set[Requirement] = frozenset()
+    """What the term looks at beside the model's answers and the labels; see `Requirement`."""
 
     def __init__(self, weight: float, name: str) -> None:
         self.weight = weight

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from devias.losses.base import LossTerm, LossTermError
-from devias.structures import ClipBatch, Roles, SlotPrediction
+from devias.structures import ClipBatch, Requirement, Roles, SlotPrediction
 
 Slots = Literal["action", "scene", "both"]
 
@@ -23,7 +23,7 @@ class Decoding(LossTerm):
             losses are added.
     """
 
-    needs_masks = True
+    requires = frozenset({Requirement.MASKS})
 
     def __init__(self, slots: Slots, weight: float, name: str) -> None:
         super().__init__(weight, name)

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from devias.losses.base import LossTerm, cross_entropy_of_known
-from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
+from devias.structures import UNKNOWN, ClipBatch, Requirement, Roles, SlotPrediction
 
 Target = Literal["label", "distribution"]
 
@@ -36,6 +36,8 @@ class SceneRecognition(LossTerm):
         if target not in get_args(Target):
             raise ValueError(f"target must be label or distribution, not {target!r}")
         self.target = target
+        if target == "distribution":
+            self.requires = frozenset({Requirement.SCENE_LOGITS})
         self.scale = scale
 
     def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:

@@ -12,11 +12,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from devias.masks.base import MaskExtractor
+
 COLOUR_LEVELS = 10
 """Bins along each of the three axes of the colour histogram."""
 
 
-class FAME:
+class FAME(MaskExtractor):
     """Marks the share β of pixels that move most and whose colours occur where things move.
 
     Per motion map: the colours of its highest 50 % of pixels (foreground) and lowest 10 %
@@ -29,6 +31,8 @@ class FAME:
             11×11 kernel) for clips of 224².
         tubelet_size: frames that share one frame mask, made from the first two of them.
     """
+
+    cut_out = "clip"  # of the published zeros and ones
 
     def __init__(self, beta: float = 0.5, crop_size: int = 112, tubelet_size: int = 2) -> None:
         if not 0 < beta <= 1:

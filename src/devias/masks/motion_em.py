@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from devias.masks.base import MaskExtractor
 from devias.masks.camera import camera_path, gaussian_blur, gaussian_weights, shift
 
 COLOUR_BINS = (10, 8, 8)
@@ -21,7 +22,7 @@ REACH = 2.5
 """Standard deviations from the centre of the foreground where its place begins to speak against."""
 
 
-class MotionEM:
+class MotionEM(MaskExtractor):
     """Marks what moves against the background, and what has its colours near it.
 
     Every pixel of every frame gets the probability that it is the actor's, from three terms:

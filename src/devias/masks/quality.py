@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from devias.labels.on_device import MaskExtractor
+from devias.masks.base import MaskExtractor
 from devias.masks.ground_truth import GroundTruthMasks
 from devias.structures import ClipBatch
 
@@ -67,7 +67,7 @@ class Quality:
 
 
 @torch.no_grad()
-def measure(extractor: MaskExtractor | GroundTruthMasks, batches: Iterable[ClipBatch]) -> Quality:
+def measure(extractor: MaskExtractor, batches: Iterable[ClipBatch]) -> Quality:
     """Run an extractor on `uint8` batches and compare where there are true masks.
 
     The truth of clip and frame masks is the mean of the true masks over the clip's and the
@@ -77,10 +77,7 @@ def measure(extractor: MaskExtractor | GroundTruthMasks, batches: Iterable[ClipB
     for batch in batches:
         video = batch.video.float() / 255
         start = time.perf_counter()
-        if isinstance(extractor, GroundTruthMasks):
-            clip_mask, frame_masks = extractor(batch.ground_truth_masks)
-        else:
-            clip_mask, frame_masks = extractor(video)
+        clip_mask, frame_masks = extractor.extract(replace(batch, video=video))
         if video.is_cuda:
             torch.cuda.synchronize()
         times.append((time.perf_counter() - start) / len(video))

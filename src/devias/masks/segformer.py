@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from devias.masks.base import MaskExtractor
 from devias.models.frozen import Frozen
 from devias.models.normalize import IMAGENET_MEAN, IMAGENET_STD
 
@@ -17,7 +18,7 @@ CITYSCAPES_PERSON = 11
 ClipMask = Literal["mean", "tubelet"]
 
 
-class SegFormerMasks(Frozen):
+class SegFormerMasks(Frozen, MaskExtractor):
     """Marks the pixels that a segmentation network gives to a class such as person.
 
     Looks at the first frame of every tubelet.

@@ -37,6 +37,12 @@ class RunResult:
     """As `describe_hardware`."""
     command: str = ""
     """The command line that repeats the run."""
+    protocol: str = ""
+    """The name of the protocol the metrics are of."""
+    scene_topk: int = 1
+    """The scene accuracy that counts in it and in `harmonic_mean`."""
+    absent: dict[str, str] = field(default_factory=dict)
+    """Evaluation sets that could not be read where the run took place, and why."""
 
     def save(self, path: Path | str) -> None:
         """Write the JSON file atomically.

@@ -10,13 +10,14 @@ import lightning as L
 import numpy as np
 from matplotlib.figure import Figure
 
-from devias.data.datamodule import VideoDataModule
 from devias.evaluation.metrics import ActionConfusion
-from devias.files import save_figure
+from devias.evaluation.protocol import Protocol
 from devias.reporting.plots.charts import confusion_figure
 from devias.reporting.plots.clips import clip_figure
 from devias.reporting.plots.samples import ClipSample, samples_from
+from devias.reporting.plots.style import save_figure
 from devias.structures import ClipBatch
+from devias.training.data import RunData
 
 
 class RunFigures(L.Callback):
@@ -26,24 +27,25 @@ class RunFigures(L.Callback):
 
     Args:
         directory: of the PNG files.
-        clips_per_split: rows of a split in the clip figure, spread evenly over the split.
+        clips_per_set: rows of a set in the clip figure, spread evenly over the set.
         title: what the run is called.
     """
 
-    def __init__(self, directory: str, clips_per_split: int = 4, title: str = "") -> None:
+    def __init__(self, directory: str, clips_per_set: int = 4, title: str = "") -> None:
         self.directory = Path(directory)
         self.title = title
-        self.clips_per_split = clips_per_split
+        self.clips_per_set = clips_per_set
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget an earlier test."""
-        data = _datamodule(trainer)
+        data = _data(trainer)
         self._samples: dict[str, list[ClipSample]] = defaultdict(list)
         self._confusion = {
-            split: ActionConfusion(data.num_actions, data.num_scenes, rows="scene").to(
-                pl_module.device
-            )
-            for split in data.unseen_splits
+            s.name: ActionConfusion(
+                data.owner(s).num_actions, data.owner(s).num_scenes, rows="scene"
+            ).to(pl_module.device)
+            for s in data.protocol.sets
+            if s.combination == "unseen" and "action" in s.tasks
         }
 
     def on_test_batch_end(
@@ -56,48 +58,42 @@ class RunFigures(L.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Take the videos that fall on the figure's places and count the answers."""
-        data = _datamodule(trainer)
-        split, normalize = data.test_splits[dataloader_idx], data.stage.normalize
-        if split in self._confusion:
-            self._confusion[split].update(outputs["scores"], batch)
+        data = _data(trainer)
+        eval_set = data.protocol.sets[dataloader_idx]
+        if eval_set.name in self._confusion:
+            self._confusion[eval_set.name].update(outputs["scores"], batch)
         last = len(trainer.test_dataloaders[dataloader_idx].dataset) - 1  # type: ignore[index]
-        # Spread over the split; annotation files often list class after class or take turns.
-        wanted = set(np.linspace(0, last, self.clips_per_split).astype(int))
+        # Spread over the set; annotation files often list class after class or take turns.
+        wanted = set(np.linspace(0, last, self.clips_per_set).astype(int))
         videos = [i for i, index in enumerate(batch.index.tolist()) if index in wanted]
         if videos:
-            self._samples[split] += samples_from(
-                data.stage.masked(batch),
+            owner = data.owner(eval_set)
+            self._samples[eval_set.name] += samples_from(
+                owner.displayable(batch),
                 **outputs,
-                mean=normalize.mean,
-                std=normalize.std,
-                action_names=data.action_names,
-                scene_names=data.scene_names,
+                action_names=owner.action_names,
+                scene_names=owner.scene_names,
                 videos=videos,
             )
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw, write and log."""
-        data = _datamodule(trainer)
-        titles = {data.seen_split: "Seen combinations"}
-        titles |= dict.fromkeys(data.unseen_splits[:1], "Unseen combinations")
+        data = _data(trainer)
         figures: dict[str, Figure] = {
             "clips": clip_figure(
-                {
-                    titles.get(split, split.replace("_", " ").capitalize()): samples
-                    for split, samples in self._samples.items()
-                },
+                {title: self._samples[name] for name, title in _titles(data.protocol).items()},
                 title=self.title,
             )
         }
-        for split, confusion in self._confusion.items():
-            matrix = confusion.compute().cpu().numpy()
-            figures[f"answers_{split}"] = confusion_figure(
-                matrix,
-                data.action_names,
-                f"Actions answered in each scene, {split.replace('_', ' ')}",
-                row_names=data.scene_names,
+        for name, confusion in self._confusion.items():
+            owner = data.owner(next(s for s in data.protocol.sets if s.name == name))
+            figures[f"answers_{name}"] = confusion_figure(
+                confusion.compute().cpu().numpy(),
+                owner.action_names,
+                f"Actions answered in each scene, {name.replace('_', ' ')}",
+                row_names=owner.scene_names,
                 row_title="scene",
-                marks=data.bias_aligned_actions,
+                marks=owner.bias_aligned_actions,
             )
         if not trainer.is_global_zero:
             return
@@ -109,8 +105,19 @@ class RunFigures(L.Callback):
                     logger.log_image(key=f"figures/{name}", images=[str(path)])
 
 
-def _datamodule(trainer: L.Trainer) -> VideoDataModule:
-    """The data module of the run, which knows class names and splits."""
+def _titles(protocol: Protocol) -> dict[str, str]:
+    """What a figure calls the test sets: the only one of its combination by that."""
+    combinations = [s.combination for s in protocol.sets]
+    return {
+        s.name: f"{s.combination.capitalize()} combinations"
+        if s.combination and combinations.count(s.combination) == 1
+        else s.name.replace("_", " ").capitalize()
+        for s in protocol.sets
+    }
+
+
+def _data(trainer: L.Trainer) -> RunData:
+    """The data of the run, which knows class names and evaluation sets."""
     data = trainer.datamodule  # type: ignore[attr-defined]
-    assert isinstance(data, VideoDataModule)
+    assert isinstance(data, RunData)
     return data

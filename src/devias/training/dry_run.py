@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from devias.augment.background_erasing import BackgroundErasing
-from devias.augment.mixing import BackgroundMixing
-from devias.config import ConfigError
+from devias.errors import ConfigError
 from devias.labels.on_device import BatchStage
-from devias.losses.base import LossTerm
+from devias.losses.base import LossTerm, LossTermError
 from devias.models.matching import SlotMatcher
-from devias.structures import ClipBatch
+from devias.structures import ClipBatch, Requirement, SlotPrediction
 
 CLIPS = 2
+
+Container = TypeVar("Container", ClipBatch, SlotPrediction)
 
 
 def dry_run(
@@ -26,60 +28,100 @@ def dry_run(
     input_size: tuple[int, int, int],
     ground_truth_masks: bool = False,
 ) -> None:
-    """Compute every loss term on a batch without contents, on PyTorch's meta device.
+    """Compute every loss term on a batch of zeros.
+
+    The networks run on PyTorch's meta device, where they cost nothing; the loss terms on zeros of
+    the shapes that come out, so that one that reads values is computed like any other.
 
     Args:
         model: its parameters are left alone.
         losses: by name.
         matcher: of slots to labels.
-        stage: tells what a batch will hold: masks, a distracted view, the scene model's logits.
+        stage: tells by its declarations what a batch will hold.
         input_size: `(T, H, W)` of a clip.
-        ground_truth_masks: whether the data hands on its own silhouettes.
+        ground_truth_masks: whether the data has masks of its own.
 
     Raises:
-        ConfigError: clips are to be mixed, but nothing makes masks; or they are not of the size
-            that the model takes.
-        LossTermError: a term needs what the model or the batch lacks.
+        ConfigError: something asks for masks that the data does not have, or shapes do not fit.
+        LossTermError: a term needs what the model or the batch lacks, or cannot be computed.
     """
-    if isinstance(stage.mixing, BackgroundMixing) and stage.masks is None:
-        raise ConfigError("mixing needs masks: choose an extractor, as masks=fame, or augment=none")
-    state = {
-        name: torch.empty_like(tensor, device="meta")
-        for name, tensor in (*model.named_parameters(), *model.named_buffers())
-    }
-    eager = torch.compiler.set_stance("force_eager")  # compiling is for the real batch
-    with torch.no_grad(), torch.device("meta"), eager:
-        batch = _batch_without_contents(stage, input_size, ground_truth_masks)
-        try:
-            prediction = torch.func.functional_call(model, state, (batch.video,))
-        except ValueError as error:  # the clips are not of the size the model was built for
-            raise ConfigError(str(error)) from error
-        if batch.distracted is not None:
-            prediction.distracted = prediction
+    of_the_masks = set() if stage.masks is None else stage.masks.requires & stage.data_requires
+    if of_the_masks and not ground_truth_masks:
+        raise ConfigError("masks=ground_truth needs data with such masks; this data has none")
+    with torch.no_grad(), torch.device("meta"), torch.compiler.set_stance("force_eager"):
+        batch = _empty_batch(stage, input_size, ground_truth_masks)
+        prediction = _predict(model, batch)
         if stage.scene_teacher is not None:
-            num_scenes = prediction.logits.shape[-1] - prediction.num_actions
-            batch.scene_logits = torch.empty(CLIPS, num_scenes)
+            batch.scene_logits = _scene_logits(stage.scene_teacher, batch, prediction)
+    batch, prediction = _zeros(batch), _zeros(prediction)
+    with torch.no_grad():
         roles = matcher.match(prediction, batch.action, batch.scene)
-        for term in losses.values():
+        for name, term in losses.items():
             try:
                 term(prediction, roles, batch)
-            except RuntimeError:  # a term that reads values, which these tensors lack
-                continue
+            except (RuntimeError, IndexError) as error:
+                raise LossTermError(f"{name} cannot be computed: {error}") from error
 
 
-def _batch_without_contents(
+def _empty_batch(
     stage: BatchStage, input_size: tuple[int, int, int], ground_truth_masks: bool
 ) -> ClipBatch:
+    """What the stage hands to the model, without contents."""
     frames, *size = input_size
     video = torch.empty(CLIPS, 3, *input_size)
     labels = torch.zeros(CLIPS, dtype=torch.long)
     batch = ClipBatch(video, action=labels, scene=labels, index=labels)
-    if stage.masks is not None:
-        tubelets = frames // stage.masks.tubelet_size
+    if stage.masks is not None and Requirement.MASKS in stage.provides:
         batch.clip_mask = torch.empty(CLIPS, *size)
-        batch.frame_masks = torch.empty(CLIPS, tubelets, *size)
-    if isinstance(stage.mixing, BackgroundErasing):
-        batch.distracted = video
-    if ground_truth_masks:
+        batch.frame_masks = torch.empty(CLIPS, frames // stage.masks.tubelet_size, *size)
+    if Requirement.SECOND_VIEW in stage.provides:
+        batch.second_view = video
+    if ground_truth_masks and stage.data_requires:
         batch.ground_truth_masks = torch.empty(CLIPS, *input_size, dtype=torch.bool)
     return batch
+
+
+def _predict(model: nn.Module, batch: ClipBatch) -> SlotPrediction:
+    prediction = _on_meta(model, batch.video)
+    if batch.second_view is not None:
+        prediction.second_view = replace(prediction)
+    return prediction
+
+
+def _scene_logits(teacher: nn.Module, batch: ClipBatch, prediction: SlotPrediction) -> Tensor:
+    logits = _on_meta(teacher, batch.video)
+    scenes = prediction.scene_logits.shape[-1]
+    if scenes and logits.shape[-1] != scenes:
+        raise ConfigError(
+            f"scene_teacher tells {logits.shape[-1]} scenes apart, the head has {scenes}: "
+            "choose another scene model, or change data.num_scenes"
+        )
+    return logits
+
+
+def _on_meta(network: nn.Module, video: Tensor) -> Any:
+    """What a network makes of clips without contents; its own parameters are left alone.
+
+    Raises:
+        ConfigError: the clips are not of the size that it was built for.
+    """
+    state = {
+        name: torch.empty_like(tensor, device="meta")
+        for name, tensor in (*network.named_parameters(), *network.named_buffers())
+    }
+    try:
+        return torch.func.functional_call(network, state, (video,))
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"{type(network).__name__}: {error}") from error
+
+
+def _zeros(container: Container) -> Container:
+    """The same container with real zeros in the place of tensors without contents."""
+    changes: dict[str, Any] = {}
+    for field in fields(container):
+        value = getattr(container, field.name)
+        if isinstance(value, Tensor):
+            changes[field.name] = torch.zeros(value.shape, dtype=value.dtype)
+        elif is_dataclass(value):
+            changes[field.name] = _zeros(value)  # type: ignore[type-var]
+    return replace(container, **changes)

@@ -11,9 +11,9 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from devias.evaluation.metrics import SplitMetrics
-from devias.evaluation.protocol import harmonic_mean
-from devias.evaluation.views import ActionSpace, score_videos
+from devias.evaluation.metrics import SetMetrics
+from devias.evaluation.protocol import EvalSet, Protocol
+from devias.evaluation.views import score_videos
 from devias.losses.base import LossTerm
 from devias.models.matching import SlotMatcher
 from devias.structures import ClipBatch, Roles, SlotPrediction
@@ -29,13 +29,9 @@ class ActionSceneModule(L.LightningModule):
         matcher: which slot stands for the action, which for the scene.
         optimizer: see `OptimizerSettings`.
         global_batch: clips per optimiser step over all devices; scales the learning rate.
-        val_splits, test_splits: names in the order of the data module's loaders.
-        bias_aligned_actions: for each scene the action it usually comes with; gives the scene-bias
-            rate of the splits in `unseen_splits`.
-        unseen_splits: those of combinations not trained on.
-        action_space: `half` takes the arg-max of actions over the action half of the head,
-            `all` over the whole head (the released code).
-        scene_topk: scene accuracy that enters the harmonic mean.
+        protocol: what to evaluate on; its sets stand in the order of the data module's loaders.
+        bias_aligned_actions: by the name of a set of unseen combinations: for each scene the action
+            it usually comes with, which gives the set's scene-bias rate.
         compile: run the model through `torch.compile`.
     """
 
@@ -46,12 +42,8 @@ class ActionSceneModule(L.LightningModule):
         matcher: SlotMatcher,
         optimizer: OptimizerSettings,
         global_batch: int,
-        val_splits: Sequence[str],
-        test_splits: Sequence[str],
-        bias_aligned_actions: Sequence[int] | None = None,
-        unseen_splits: Sequence[str] = (),
-        action_space: ActionSpace = "half",
-        scene_topk: int = 1,
+        protocol: Protocol,
+        bias_aligned_actions: Mapping[str, Sequence[int] | None] | None = None,
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -60,17 +52,16 @@ class ActionSceneModule(L.LightningModule):
         self.matcher = matcher
         self.optimizer_settings = optimizer
         self.global_batch = global_batch
-        self.action_space, self.scene_topk = action_space, scene_topk
-        self.splits = {"val": list(val_splits), "test": list(test_splits)}
+        self.protocol = protocol
+        aligned = bias_aligned_actions or {}
         self.metrics = nn.ModuleDict(
             {
-                split: SplitMetrics(bias_aligned_actions if split in unseen_splits else None)
-                for splits in self.splits.values()
-                for split in splits
+                eval_set.name: SetMetrics(aligned.get(eval_set.name), eval_set.tasks)
+                for eval_set in (*protocol.validation, *protocol.sets)
             }
         )
         self.results: dict[str, dict[str, float]] = {}
-        """Metrics of each split, of the latest validation or test."""
+        """Metrics of each set, of the latest validation or test."""
         if compile:
             self.model.compile()
 
@@ -100,56 +91,51 @@ class ActionSceneModule(L.LightningModule):
         return {"loss": loss, "terms": values}
 
     def _predict_views(self, batch: ClipBatch) -> SlotPrediction:
-        """The prediction for the clips, with that for their distracted view where there is one."""
-        if batch.distracted is None:
+        """The prediction for the clips, with that for their second view where there is one."""
+        if batch.second_view is None:
             return self.model(batch.video)
         # One pass for both views: gradient buckets and the compiled graph see a single forward.
-        clips, distracted = self.model(torch.cat([batch.video, batch.distracted])).halves()
-        return replace(clips, distracted=distracted)
+        clips, second_view = self.model(torch.cat([batch.video, batch.second_view])).halves()
+        return replace(clips, second_view=second_view)
 
     def validation_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Update the split's metrics."""
-        self._evaluate(batch, self.splits["val"][dataloader_idx])
+        """Update the set's metrics."""
+        self._evaluate(batch, self.protocol.validation[dataloader_idx])
 
     def test_step(
         self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> dict[str, Any]:
-        """Update the split's metrics; callbacks draw figures from what is returned."""
-        return self._evaluate(batch, self.splits["test"][dataloader_idx])
+        """Update the set's metrics; callbacks draw figures from what is returned."""
+        return self._evaluate(batch, self.protocol.sets[dataloader_idx])
 
-    def _evaluate(self, batch: ClipBatch, split: str) -> dict[str, Any]:
+    def _evaluate(self, batch: ClipBatch, eval_set: EvalSet) -> dict[str, Any]:
         prediction, roles = self.predict(batch)
-        scores = score_videos(prediction, roles, batch.num_views, self.action_space)
-        self._metrics(split).update(scores, batch, prediction, roles)
+        scores = score_videos(prediction, roles, batch.num_views, self.protocol.action_space)
+        self._metrics(eval_set).update(scores, batch, prediction, roles)
         return {"prediction": prediction, "roles": roles, "scores": scores}
 
     def on_validation_epoch_end(self) -> None:
-        """Log every split's metrics and `val/harmonic_mean`, which selects the checkpoint."""
-        self._log_metrics("val")
-        headline = [
-            value
-            for metrics in self.results.values()
-            for name, value in metrics.items()
-            if name in ("action_top1", f"scene_top{self.scene_topk}")
-        ]
-        self.log("val/harmonic_mean", harmonic_mean(headline), prog_bar=True)
+        """Log every set's metrics and `val/harmonic_mean`, which selects the checkpoint."""
+        self._log_metrics(self.protocol.validation)
+        self.log("val/harmonic_mean", self.protocol.validation_score(self.results), prog_bar=True)
 
     def on_test_epoch_end(self) -> None:
-        """Log every split's metrics."""
-        self._log_metrics("test")
+        """Log every set's metrics."""
+        self._log_metrics(self.protocol.sets)
 
-    def _log_metrics(self, stage: str) -> None:
+    def _log_metrics(self, sets: Sequence[EvalSet]) -> None:
         """Compute, log and reset; `log` need not reduce, the metrics did so over all ranks."""
         self.results = {}
-        for split in self.splits[stage]:
-            computed = self._metrics(split).compute()
-            self._metrics(split).reset()
-            self.results[split] = {name: float(value) for name, value in computed.items()}
-            self.log_dict({f"{split}/{name}": value for name, value in computed.items()})
+        for eval_set in sets:
+            name, metrics = eval_set.name, self._metrics(eval_set)
+            computed = metrics.compute()
+            metrics.reset()
+            self.results[name] = {metric: float(value) for metric, value in computed.items()}
+            self.log_dict({f"{name}/{metric}": value for metric, value in computed.items()})
 
-    def _metrics(self, split: str) -> SplitMetrics:
-        metrics = self.metrics[split]
-        assert isinstance(metrics, SplitMetrics)
+    def _metrics(self, eval_set: EvalSet) -> SetMetrics:
+        metrics = self.metrics[eval_set.name]
+        assert isinstance(metrics, SetMetrics)
         return metrics
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ from hydra.utils import instantiate as hydra_instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from devias.config import check_keys
-from devias.data.datamodule import VideoDataModule
+from devias.labels.lookup import find_labels
+from devias.labels.on_device import BatchStage
 from devias.losses.base import LossTerm
+from devias.structures import Requirement
 from devias.training.callbacks import StoreConfig
 from devias.training.checkpoint_io import AtomicCheckpointIO
+from devias.training.data import RunData
 from devias.training.dry_run import dry_run
 from devias.training.module import ActionSceneModule
 from devias.training.optim import split_global_batch
@@ -32,7 +37,7 @@ class Run:
     """Everything a run works with."""
 
     config: DictConfig
-    datamodule: VideoDataModule
+    data: RunData
     module: ActionSceneModule
     trainer: L.Trainer
 
@@ -69,16 +74,18 @@ def build_run(config: DictConfig) -> Run:
         config.global_batch, trainer.world_size, config.max_batch_per_device
     )
     trainer.accumulate_grad_batches = accumulation
-    datamodule: VideoDataModule = instantiate(config.data, batch_size=per_device, seed=config.seed)
-    module = build_module(config, datamodule)
+    losses = build_losses(config)
+    stage = build_stage(config, losses)
+    data = build_data(config, stage, per_device)
+    module = build_module(config, data, losses)
     if config.train:
         dry_run(
             module.model,
             module.losses,
             module.matcher,
-            datamodule.stage,
-            datamodule.input_size,
-            datamodule.train_masks,
+            stage,
+            data.train.input_size,
+            data.train.has_ground_truth_masks,
         )
     settings = module.optimizer_settings
     log.info(
@@ -89,7 +96,7 @@ def build_run(config: DictConfig) -> Run:
         accumulation,
         settings.scaled(settings.base_lr, config.global_batch),
     )
-    return Run(config, datamodule, module, trainer)
+    return Run(config, data, module, trainer)
 
 
 def build_trainer(config: DictConfig) -> L.Trainer:
@@ -105,18 +112,43 @@ def build_trainer(config: DictConfig) -> L.Trainer:
     )
 
 
-def build_module(config: DictConfig, datamodule: VideoDataModule) -> ActionSceneModule:
+def build_losses(config: DictConfig) -> dict[str, LossTerm]:
+    """The loss terms by name; a term that is `null` has been dropped."""
+    return {name: instantiate(term, name=name) for name, term in config.loss.items() if term}
+
+
+def build_stage(config: DictConfig, losses: Mapping[str, LossTerm]) -> BatchStage:
+    """What happens to a batch on the device: what the loss terms require, and no more."""
+    requires = set().union(*(term.requires for term in losses.values()))
+    return instantiate(config.batch_stage, requires=requires)
+
+
+def build_data(config: DictConfig, stage: BatchStage, batch_size: int) -> RunData:
+    """The data modules of training and protocol, with the stage in their hands.
+
+    Evaluation sets of other data are sized and sampled as the training data is.
+    """
+    protocol = instantiate(config.protocol)
+    given: dict[str, Any] = {
+        "seed": config.seed,
+        "stage": stage,
+        "find_labels": partial(find_labels, stage),
+    }
+    masks = Requirement.GROUND_TRUTH_MASKS in stage.data_requires
+    train = instantiate(config.data, batch_size=batch_size, ground_truth_masks=masks, **given)
+    others = {name: instantiate(option, **given) for name, option in config.eval_data.items()}
+    return RunData(train, protocol, others)
+
+
+def build_module(
+    config: DictConfig, data: RunData, losses: Mapping[str, LossTerm]
+) -> ActionSceneModule:
     """The LightningModule with model, loss terms and matching.
 
-    `weights` fill the whole model; only for training may they lack a part, such as the head. The
-    data module's stage is told whether the loss looks at masks.
+    `weights` fill the whole model; only for training may they lack a part, such as the head.
     """
     if config.weights:  # the backbone is among them
         config = OmegaConf.merge(config, {"backbone": {"weights": None}})  # type: ignore[assignment]
-    losses: dict[str, LossTerm] = {
-        name: instantiate(term, name=name) for name, term in config.loss.items() if term
-    }
-    datamodule.stage.masks_in_training = any(term.needs_masks for term in losses.values())
     model = instantiate(config.model)
     if config.weights:
         log.info("%s", load_weights(model, config.weights, strict=not config.train))
@@ -126,12 +158,8 @@ def build_module(config: DictConfig, datamodule: VideoDataModule) -> ActionScene
         matcher=instantiate(config.matcher),
         optimizer=instantiate(config.optim),
         global_batch=config.global_batch,
-        val_splits=datamodule.val_splits,
-        test_splits=datamodule.test_splits,
-        bias_aligned_actions=datamodule.bias_aligned_actions,
-        unseen_splits=datamodule.unseen_splits,
-        action_space=config.compat.action_space,
-        scene_topk=config.evaluation.scene_topk,
+        protocol=data.protocol,
+        bias_aligned_actions=data.bias_aligned_actions(),
         compile=config.compile,
     )
 

@@ -92,7 +92,7 @@ def root(tmp_path) -> Path:
 
 def make_data(root: Path, **settings) -> Places365:
     defaults = {"num_actions": 0, "num_scenes": 2, "clip_length": 4, "image_size": 16}
-    loading = {"batch_size": 2, "num_workers": 0, "num_crops": 3}
+    loading = {"batch_size": 2, "num_workers": 0}
     return Places365(str(root), stage=BatchStage(), **{**defaults, **loading, **settings})
 
 
@@ -115,8 +115,8 @@ def test_images_are_loaded_once_and_repeated_on_the_device(root):
         )
     }
     assert bright == {0: False, 1: True}
-    data.setup("test")
-    (test,) = data.test_dataloader()
+    data.add_eval("test", 1, 3)
+    test = data.eval_dataloader("test", 1, 3)
     assert next(iter(test)).video.shape[0] == 3 * len(next(iter(test)))
     assert data.scene_names == ["bar", "sky"]
 
@@ -135,5 +135,5 @@ def test_lists_and_images_may_lie_elsewhere(root):
     released = root / "train.csv"
     released.write_text("Places365_val_00000002.jpg,1\r\n")
     data = make_data(root, train_list=str(released), train_images=str(root / "val_256"))
-    (record,) = data.checked_records("train")
+    (record,) = data.records("train")
     assert (record.path.name, record.scene) == ("Places365_val_00000002.jpg", 1)

@@ -1,4 +1,4 @@
-"""Places365: the scene classes of the pseudo labels, and the images a scene model learns from."""
+"""Places365: the images that a scene model learns from."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from devias.data.datamodule import MissingDataError, VideoDataModule
+from devias.data.datamodule import VideoDataModule
 from devias.data.records import AnnotationError, VideoRecord, class_number, numbered_lines
+from devias.data.scene_classes import read_categories
 from devias.structures import ClipBatch
 
 
@@ -20,8 +21,8 @@ class Places365(VideoDataModule):
         val_256/Places365_val_00000001.jpg …    places365_val.txt
         categories_places365.txt
 
-    An image is read, augmented and sent to the device once, and repeated there. Validation and
-    test read the validation list; the labels of the test images are not public.
+    An image is read, augmented and sent to the device once, and repeated there. The labels of the
+    test images are not public, so that the test reads the validation list.
 
     Args:
         clip_length: T, how often an image is repeated.
@@ -29,9 +30,6 @@ class Places365(VideoDataModule):
         train_list, val_list: other lists; see `read_image_list`.
         categories: another file of class names.
     """
-
-    val_splits = ("val_seen",)
-    test_splits = ("seen",)
 
     def __init__(
         self,
@@ -44,12 +42,18 @@ class Places365(VideoDataModule):
         categories: str | None = None,
         **settings: object,
     ) -> None:
-        super().__init__(root, clip_length=1, stride=1, num_clips=1, **settings)  # type: ignore[arg-type]
+        super().__init__(root, clip_length=1, **settings)  # type: ignore[arg-type]
         self.num_repeats = clip_length
-        self.train_images = Path(train_images or self.root / "data_256")
-        self.val_images = Path(val_images or self.root / "val_256")
-        self.train_list = Path(train_list or self.root / "places365_train_standard.txt")
-        self.val_list = Path(val_list or self.root / "places365_val.txt")
+        self.images = {
+            "train": Path(train_images or self.root / "data_256"),
+            "val": Path(val_images or self.root / "val_256"),
+        }
+        self.images["test"] = self.images["val"]
+        self.lists = {
+            "train": Path(train_list or self.root / "places365_train_standard.txt"),
+            "val": Path(val_list or self.root / "places365_val.txt"),
+        }
+        self.lists["test"] = self.lists["val"]
         self.categories = Path(categories or self.root / "categories_places365.txt")
 
     @property
@@ -65,13 +69,11 @@ class Places365(VideoDataModule):
     @property
     def scene_names(self) -> list[str]:
         """`airfield`, `airplane_cabin`, …"""
-        return read_categories(self._present(self.categories))
+        return read_categories(self.present(self.categories))
 
-    def records(self, split: str) -> list[VideoRecord]:
-        """The images of `train`, or of the validation list as `val_seen` and `seen`."""
-        if split == self.train_split:
-            return read_image_list(self._present(self.train_list), self.train_images)
-        return read_image_list(self._present(self.val_list), self.val_images)
+    def read_split(self, split: str) -> list[VideoRecord]:
+        """The images of a list."""
+        return read_image_list(self.present(self.lists[split]), self.images[split])
 
     def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
         """Repeat the images on the device, then as for every dataset."""
@@ -82,16 +84,11 @@ class Places365(VideoDataModule):
         """Where images and lists are to be had."""
         return (
             "Places365-Standard is at http://places2.csail.mit.edu/download.html: unpack the small "
-            f"images so that {self.train_images}/a/airfield/00000001.jpg and "
-            f"{self.val_images}/Places365_val_00000001.jpg exist, and the file list so that "
-            f"{self.train_list} exists; or point data.root, data.train_images, data.train_list, … "
-            "to them."
+            f"images so that {self.images['train']}/a/airfield/00000001.jpg and "
+            f"{self.images['val']}/Places365_val_00000001.jpg exist, and the file list so that "
+            f"{self.lists['train']} exists; or point data.root, data.train_images, "
+            "data.train_list, … to them."
         )
-
-    def _present(self, path: Path) -> Path:
-        if not path.exists():
-            raise MissingDataError(f"{path} does not exist.\n{self.how_to_get()}")
-        return path
 
 
 def read_image_list(path: Path, images: Path) -> list[VideoRecord]:
@@ -109,16 +106,3 @@ def read_image_list(path: Path, images: Path) -> list[VideoRecord]:
         label = class_number(path, line, row[2])
         records.append(VideoRecord(images / row[1], scene=label, source=f"{path}:{line}"))
     return records
-
-
-def read_categories(path: Path) -> list[str]:
-    """Read `categories_places365.txt` (`/a/airfield 0`) → names by label (`airfield`)."""
-    names: list[str] = []
-    for line, text in numbered_lines(path):
-        name, _, number = text.rpartition(" ")
-        if class_number(path, line, number) != len(names) or name[:1] != "/" or len(name) < 4:
-            raise AnnotationError(
-                path, line, f"expected '/<letter>/<name> {len(names)}', got {text!r}"
-            )
-        names.append(name[3:])
-    return names

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from devias.data.datamodule import MissingDataError, VideoDataModule, names_in_order
-from devias.data.datasets.places365 import read_categories
-from devias.data.records import AnnotationError, VideoRecord, class_number, numbered_lines
+from devias.data.datamodule import VideoDataModule
+from devias.data.records import (
+    AnnotationError,
+    VideoRecord,
+    class_number,
+    names_in_order,
+    numbered_lines,
+)
+from devias.errors import ConfigError
 
 
 class UCF101(VideoDataModule):
@@ -17,64 +23,40 @@ class UCF101(VideoDataModule):
         UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi …
         ucfTrainTestlist/classInd.txt trainlist01.txt testlist01.txt …
 
+    It has no validation list: like the paper's code, validation reads the test list.
+
     Args:
-        split: official split 1, 2 or 3.
-        videos, annotations: other places than the above; `annotations` may also hold the
-            released `train.csv val.csv test.csv`.
-        scene_categories: `categories_places365.txt`, for scene names in figures.
+        split: official split 1, 2 or 3. `annotations` may also hold the released `train.csv
+            test.csv`, which are of split 1.
     """
 
-    val_splits = ("val_seen",)
-    test_splits = ("seen",)
+    videos_folder = "UCF-101"
+    annotations_folder = "ucfTrainTestlist"
 
-    def __init__(
-        self,
-        root: str,
-        split: int = 1,
-        videos: str | None = None,
-        annotations: str | None = None,
-        scene_categories: str | None = None,
-        **settings: object,
-    ) -> None:
+    def __init__(self, root: str, split: int = 1, **settings: object) -> None:
         super().__init__(root, **settings)  # type: ignore[arg-type]
         if split not in (1, 2, 3):
-            raise ValueError(f"UCF-101 has splits 1, 2 and 3, not data.split={split}")
+            raise ConfigError(f"UCF-101 has splits 1, 2 and 3, not data.split={split}")
         self.split = split
-        self.videos = Path(videos) if videos else self.root / "UCF-101"
-        self.annotations = Path(annotations) if annotations else self.root / "ucfTrainTestlist"
-        self.scene_categories = Path(scene_categories) if scene_categories else None
         self.released = (self.annotations / "train.csv").exists()
+        if self.released and split != 1:
+            raise ConfigError(f"the released lists cover split 1 only, not data.split={split}")
 
     @property
     def action_names(self) -> list[str]:
         """`ApplyEyeMakeup`, `ApplyLipstick`, …"""
+        if not self.released:
+            return read_class_index(self.present(self.annotations / "classInd.txt"))
+        records = self.read_split("train")
+        return names_in_order({record.action: record.path.parent.name for record in records})
+
+    def read_split(self, split: str) -> list[VideoRecord]:
+        """The videos of the training list, or of the test list."""
+        kind = "train" if split == "train" else "test"
         if self.released:
-            records = read_released_list(self._annotation("train.csv"), self.videos)
-            return names_in_order({record.action: record.path.parent.name for record in records})
-        return read_class_index(self._annotation("classInd.txt"))
-
-    @property
-    def scene_names(self) -> list[str]:
-        """The scene model's classes, those of Places365; numbers where no list is given."""
-        if self.scene_categories is None:
-            return [f"scene {label}" for label in range(self.num_scenes)]
-        return read_categories(self.scene_categories)
-
-    def records(self, split: str) -> list[VideoRecord]:
-        """The videos of `train`, or of the test list as `val_seen` and `seen`.
-
-        UCF-101 has no validation list; like the paper's code, validation reads the test list.
-        """
-        training = split == self.train_split
-        if self.released:
-            if self.split != 1:
-                raise ValueError(
-                    f"the released lists cover split 1 only, not data.split={self.split}"
-                )
-            name = "train.csv" if training else "test.csv"
-            return read_released_list(self._annotation(name), self.videos)
-        name = f"{'train' if training else 'test'}list{self.split:02d}.txt"
-        return read_split_list(self._annotation(name), self.videos, self.action_names)
+            return read_released_list(self.present(self.annotations / f"{kind}.csv"), self.videos)
+        path = self.present(self.annotations / f"{kind}list{self.split:02d}.txt")
+        return read_split_list(path, self.videos, self.action_names)
 
     def how_to_get(self) -> str:
         """Where the videos and the split files are to be had."""
@@ -84,12 +66,6 @@ class UCF101(VideoDataModule):
             f"UCF101TrainTestSplits-RecognitionTask.zip so that {self.annotations}/trainlist01.txt "
             "exists; or point data.root, data.videos and data.annotations to them."
         )
-
-    def _annotation(self, name: str) -> Path:
-        path = self.annotations / name
-        if not path.exists():
-            raise MissingDataError(f"{path} does not exist.\n{self.how_to_get()}")
-        return path
 
 
 def read_class_index(path: Path) -> list[str]:

@@ -45,8 +45,6 @@ def samples_from(
     roles: Roles,
     scores: VideoScores,
     *,
-    mean: Sequence[float] | Tensor,
-    std: Sequence[float] | Tensor,
     action_names: Sequence[str],
     scene_names: Sequence[str],
     videos: Sequence[int],
@@ -67,7 +65,7 @@ def samples_from(
     views = [video * batch.num_views + min(1, batch.num_views - 1) for video in videos]
     clips = torch.tensor(views, dtype=torch.long, device=batch.video.device)
     chosen = Roles(action=roles.action[clips], scene=roles.scene[clips])
-    frames = _to_uint8(batch.video[clips], mean, std)
+    frames = batch.video[clips].permute(0, 2, 3, 4, 1).cpu().numpy()
     # Over all logits a scene class can win the action.
     predicted_action = _answers(scores.action, [*action_names, *scene_names])
     predicted_scene = _answers(scores.scene, scene_names)
@@ -98,17 +96,6 @@ def samples_from(
         )
         for i, video in enumerate(videos)
     ]
-
-
-def _to_uint8(
-    video: Tensor, mean: Sequence[float] | Tensor, std: Sequence[float] | Tensor
-) -> NDArray[np.uint8]:
-    """`[B, 3, T, H, W]`, normalised or `uint8` → `[B, T, H, W, 3]`."""
-    if video.is_floating_point():
-        video = video.float()
-        shift, scale = (torch.as_tensor(value).to(video).view(3, 1, 1, 1) for value in (mean, std))
-        video = ((video * scale + shift) * 255).round().clamp(0, 255).to(torch.uint8)
-    return video.permute(0, 2, 3, 4, 1).cpu().numpy()
 
 
 def _to_numpy(maps: Tensor) -> Map:

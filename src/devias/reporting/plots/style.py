@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+
+from devias.files import atomic_path
 
 INK = "#1f2933"
 MUTED = "#6b7280"
@@ -69,3 +72,13 @@ def fit_text(text: str, width: float, size: float, weight: str = "normal") -> st
 def _ruler() -> RendererAgg:
     """Something that measures text; drawing it and outlining it take far longer."""
     return FigureCanvasAgg(Figure(dpi=RULER_DPI)).get_renderer()
+
+
+def save_figure(figure: Figure, path: Path | str, dpi: int = 150) -> None:
+    """Write a figure atomically, in the format its suffix names (`.png`, `.pdf`, `.svg`).
+
+    Raises:
+        ValueError: matplotlib doesn't know the suffix.
+    """
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)

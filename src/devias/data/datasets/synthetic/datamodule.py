@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from devias.data.datamodule import MissingDataError, VideoDataModule
+from devias.data.datamodule import VideoDataModule
 from devias.data.datasets.synthetic.annotations import read_split
 from devias.data.datasets.synthetic.build import build
 from devias.data.datasets.synthetic.plan import FAMILIES, SyntheticSettings, scene_at
 from devias.data.records import VideoRecord
+from devias.errors import ConfigError
 
 
 class Synthetic(VideoDataModule):
@@ -18,62 +19,55 @@ class Synthetic(VideoDataModule):
         settings: what to draw; see `SyntheticSettings`.
     """
 
+    has_ground_truth_masks = True
+
     def __init__(self, root: str, settings: SyntheticSettings, **others: object) -> None:
         super().__init__(root, **others)  # type: ignore[arg-type]
         self.settings = settings
         self.folder = self.root / settings.folder_name
-        family = FAMILIES[settings.family]
-        self._action_names, self._scene_names = list(family.actions), list(family.scenes)
+        self.family = FAMILIES[settings.family]
         for kind in ("actions", "scenes"):
-            drawn, built_for = len(getattr(family, kind)), getattr(self, f"num_{kind}")
+            drawn, built_for = len(getattr(self.family, kind)), getattr(self, f"num_{kind}")
             if drawn != built_for:
-                raise ValueError(
+                raise ConfigError(
                     f"the {settings.family} family has {drawn} {kind}, not data.num_{kind}="
                     f"{built_for}"
                 )
 
     @property
-    def val_splits(self) -> Sequence[str]:  # type: ignore[override]
-        """Validation holds combinations seen and unseen, the latter other ones than the test."""
-        return [split for split in self.settings.clips if split.startswith("val")]
-
-    @property
-    def test_splits(self) -> Sequence[str]:  # type: ignore[override]
-        """Test splits; clips without an actor are one of them."""
-        return [s for s in self.settings.clips if s != self.train_split and "val" not in s]
-
-    seen_split = "test_seen"
-    unseen_splits = ("test_unseen",)
+    def splits(self) -> Sequence[str]:  # type: ignore[override]
+        """Combinations seen and unseen, for validation and test; clips without an actor."""
+        return list(self.settings.clips)
 
     @property
     def bias_aligned_actions(self) -> list[int]:  # type: ignore[override]
         """For each scene the action that training mostly shows in it."""
-        count = len(self._scene_names)
-        homes = {scene_at(action, 0, count): action for action in range(len(self._action_names))}
-        return [homes[scene] for scene in range(count)]
+        count = len(self.family.scenes)
+        aligned = {scene_at(action, 0, count): action for action in range(self.num_actions)}
+        return [aligned[scene] for scene in range(count)]
 
     @property
     def action_names(self) -> list[str]:
         """`waving`, …"""
-        return self._action_names
+        return list(self.family.actions)
 
     @property
     def scene_names(self) -> list[str]:
         """`water`, …"""
-        return self._scene_names
+        return list(self.family.scenes)
 
     def prepare_data(self) -> None:
         """Draw the data set, unless it is there; concurrent runs wait for one another."""
         build(self.root, self.settings)
 
-    def records(self, split: str) -> list[VideoRecord]:
+    def read_split(self, split: str) -> list[VideoRecord]:
         """The records of one split."""
-        try:
-            return read_split(self.folder, split)
-        except FileNotFoundError as error:
-            raise MissingDataError(
-                f"{error.filename} does not exist.\n{self.how_to_get()}"
-            ) from error
+        self.present(self.folder)
+        return read_split(self.folder, split)
+
+    def missing(self, splits: Iterable[str]) -> list[str]:
+        """Nothing: it is drawn where it is not."""
+        return []
 
     def how_to_get(self) -> str:
         """Nothing is downloaded."""

@@ -1,0 +1,110 @@
+"""The data of a run: what it trains on, and the evaluation sets of its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+from torch.utils.data import DataLoader
+
+from devias.data.datamodule import MissingDataError, VideoDataModule
+from devias.evaluation.protocol import EvalSet, Protocol
+from devias.structures import ClipBatch
+
+
+class RunData(L.LightningDataModule):
+    """Joins the data modules that a protocol combines; each keeps its own ways.
+
+    Args:
+        train: the data to train on, which also holds the protocol's sets without data of their own.
+        protocol: what to evaluate on. Sets of other data that are not on this machine are taken out
+            of `self.protocol` and named there.
+        others: the data modules that the protocol names.
+    """
+
+    def __init__(
+        self,
+        train: VideoDataModule,
+        protocol: Protocol,
+        others: Mapping[str, VideoDataModule] | None = None,
+    ) -> None:
+        super().__init__()
+        self.train = train
+        self.others = dict(others or {})
+        self.protocol = protocol.without(self._absent(protocol))
+
+    def owner(self, eval_set: EvalSet) -> VideoDataModule:
+        """The data module that holds a set."""
+        return self.train if eval_set.data is None else self.others[eval_set.data]
+
+    def bias_aligned_actions(self) -> dict[str, Any]:
+        """For the sets of unseen combinations: for each scene the action it usually comes with."""
+        sets = (*self.protocol.validation, *self.protocol.sets)
+        return {
+            s.name: self.owner(s).bias_aligned_actions for s in sets if s.combination == "unseen"
+        }
+
+    def prepare_data(self) -> None:
+        """Of every data module."""
+        for data in (self.train, *self.others.values()):
+            data.prepare_data()
+
+    def setup(self, stage: str) -> None:
+        """Read what the stage needs of every data module."""
+        for data in (self.train, *self.others.values()):
+            data.trainer = self.trainer
+        if stage == "fit":
+            self.train.add_train()
+        if stage in ("fit", "validate"):
+            for s in self.protocol.validation:  # read every epoch; a test set is read once
+                self.owner(s).add_eval(s.split, preload=True)
+        if stage == "test":
+            for s in self.protocol.sets:
+                self.owner(s).add_eval(s.split, *self._views)
+
+    def train_dataloader(self) -> DataLoader:
+        """That of the training data."""
+        return self.train.train_dataloader()
+
+    def val_dataloader(self) -> list[DataLoader]:
+        """A loader a validation set, one view a video."""
+        return [self.owner(s).eval_dataloader(s.split) for s in self.protocol.validation]
+
+    def test_dataloader(self) -> list[DataLoader]:
+        """A loader a test set, all views of a video in one item."""
+        return [self.owner(s).eval_dataloader(s.split, *self._views) for s in self.protocol.sets]
+
+    def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
+        """That of the data module the batch comes from."""
+        return self._source(dataloader_idx).on_after_batch_transfer(batch, dataloader_idx)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where training stands."""
+        return self.train.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.train.load_state_dict(state_dict)
+
+    @property
+    def _views(self) -> tuple[int, int]:
+        return self.protocol.num_clips, self.protocol.num_crops
+
+    def _source(self, dataloader_idx: int) -> VideoDataModule:
+        assert self.trainer is not None
+        if self.trainer.testing:
+            return self.owner(self.protocol.sets[dataloader_idx])
+        if self.trainer.validating or self.trainer.sanity_checking:
+            return self.owner(self.protocol.validation[dataloader_idx])
+        return self.train
+
+    def _absent(self, protocol: Protocol) -> dict[str, str]:
+        absent = {}
+        for s in protocol.sets:
+            if s.data is not None:
+                try:
+                    self.others[s.data].records(s.split)
+                except MissingDataError as error:
+                    absent[s.name] = str(error)
+        return absent
