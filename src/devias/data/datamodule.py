@@ -12,6 +12,7 @@ import lightning as L
 import torch
 from torch.utils.data import DataLoader
 
+from devias.data.class_names import check_classes
 from devias.data.dataset import EvalDataset, LabelLookup, TrainDataset, VideoDataset, collate
 from devias.data.records import VideoRecord
 from devias.data.samplers import EvalSampler, TrainSampler
@@ -136,6 +137,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             horizontal_flip=horizontal_flip,
             rand_augment=rand_augment,
         )
+        self._records: dict[str, list[VideoRecord]] = {}
         self._epoch = 0
         self._train: TrainDataset | None = None
         self._eval: dict[tuple[str, int, int], EvalDataset] = {}
@@ -196,6 +198,8 @@ class VideoDataModule(L.LightningDataModule, ABC):
             raise ConfigError(
                 f"{type(self).__name__} has the splits {', '.join(self.splits)}, not {split!r}"
             )
+        if split in self._records:
+            return self._records[split]
         records = self.read_split(split)
         for record in records:
             for kind, label, count in (
@@ -210,12 +214,13 @@ class VideoDataModule(L.LightningDataModule, ABC):
         # A glance at up to 16 files tells a wrong folder from a few missing videos, without
         # touching every file of a large dataset on a network disk.
         some = records[:: max(1, len(records) // 16)]
-        if not any(record.path.exists() for record in some):
+        if not any(os.path.exists(record.path) for record in some):
             raise MissingDataError(
                 f"No video of the {split} split is at its place, e.g. {some[0].path} "
                 f"({some[0].source}).",
                 self.how_to_get(),
             )
+        self._records[split] = records
         return records
 
     def missing(self, splits: Iterable[str]) -> list[str]:
@@ -249,11 +254,22 @@ class VideoDataModule(L.LightningDataModule, ABC):
             for split in self.test_splits:
                 self.add_eval(split)
 
+    def check_classes(self, splits: Iterable[str]) -> None:
+        """Compare class names and lists of training and of `splits`, before training.
+
+        Raises:
+            DeviasError: there are other class names than `num_actions` and `num_scenes` say.
+        """
+        train = self.records(self.train_split)
+        others = {split: self.records(split) for split in splits}
+        check_classes("action", self.action_names, self.num_actions, train, others)
+        check_classes("scene", self.scene_names, self.num_scenes, train, others)
+
     def add_train(self) -> None:
         """Read the annotation of the training split, unless that is done; decode if `preload`."""
         if self._train is not None:
             return
-        records = self.records(self.train_split)
+        records = self._take(self.train_split)
         self._train = TrainDataset(
             records,
             self.train_transform,
@@ -278,7 +294,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         key = (split, num_clips, num_crops)
         if key in self._eval:
             return
-        records = self.records(split)
+        records = self._take(split)
         self._eval[key] = EvalDataset(
             records,
             EvalTransform(self.image_size, num_crops),
@@ -341,6 +357,12 @@ class VideoDataModule(L.LightningDataModule, ABC):
     def displayable(self, batch: ClipBatch) -> ClipBatch:
         """A batch as people look at it: `uint8` clips, with masks where anything makes them."""
         return batch if self.stage is None else self.stage.displayable(batch)
+
+    def _take(self, split: str) -> list[VideoRecord]:
+        """The records of a split, not to be kept here as well."""
+        records = self.records(split)
+        del self._records[split]
+        return records
 
     def _rank(self) -> tuple[int, int]:
         if self.trainer is None:

@@ -55,6 +55,8 @@ class RunData(L.LightningDataModule):
         for data in (self.train, *self.others.values()):
             data.trainer = self.trainer
         if stage == "fit":
+            sets = (*self.protocol.validation, *self.protocol.sets)
+            self.train.check_classes(dict.fromkeys(s.split for s in sets if s.data is None))
             self.train.add_train()
         if stage in ("fit", "validate"):
             for s in self.protocol.validation:  # read every epoch; a test set is read once

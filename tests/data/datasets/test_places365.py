@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from devias.data.annotations import AnnotationError
 from devias.data.datamodule import MissingDataError
-from devias.data.datasets.places365 import Places365, read_categories, read_image_list
-from devias.data.records import AnnotationError
+from devias.data.datasets.places365 import Places365, read_image_list
 from devias.labels.on_device import BatchStage
 from devias.structures import UNKNOWN
 
@@ -40,6 +40,10 @@ def test_official_and_released_lists(tmp_path):
         ("a.jpg x", "'x' is not a class number"),
         ("a.jpg,-1", "'-1' is not a class number"),
         ("a.jpg 1 forest", "'forest' is not a class number"),
+        ("../a.jpg 1", "expected a path below the folder"),
+        ("/../a.jpg 1", "expected a path below the folder"),
+        ("//etc/a.jpg 1", "expected a path below the folder"),
+        ("/b.jpg 2", r"the same video as in .*list\.txt:1"),
     ],
 )
 def test_list_errors_name_file_and_line(tmp_path, row, why):
@@ -58,18 +62,6 @@ def test_names_keep_their_spaces_and_commas(tmp_path_factory, name, label, separ
     path = write(tmp_path_factory.mktemp("lists"), f"{name}.jpg{separator}{label}\n")
     (record,) = read_image_list(path, IMAGES)
     assert (record.path, record.scene) == (IMAGES / f"{name}.jpg", label)
-
-
-def test_categories(tmp_path):
-    path = write(tmp_path, "/a/airfield 0\r\n/a/apartment_building/outdoor 1\r\n")
-    assert read_categories(path) == ["airfield", "apartment_building/outdoor"]
-    with pytest.raises(AnnotationError, match=r"line 1: expected '/<letter>/<name> 0'"):
-        read_categories(write(tmp_path, "/a/airfield 1\n"))
-
-
-def test_the_official_categories(shared):
-    names = read_categories(shared / "data/annotations/places365/categories_places365.txt")
-    assert (len(names), names[0], names[364]) == (365, "airfield", "zen_garden")
 
 
 @pytest.fixture

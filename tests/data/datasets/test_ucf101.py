@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devias.data.datasets.ucf101 import read_class_index, read_released_list, read_split_list
-from devias.data.records import AnnotationError
+from devias.data.annotations import AnnotationError
+from devias.data.class_names import read_class_index
+from devias.data.datasets.ucf101 import read_released_list, read_released_names, read_split_list
 
 NAMES = ["Archery", "HandstandPushups"]
 VIDEOS = Path("videos")
@@ -15,26 +16,6 @@ def write(folder: Path, text: str) -> Path:
     path = folder / "list.txt"
     path.write_bytes(text.encode())
     return path
-
-
-def test_class_index_is_one_based_with_crlf(tmp_path):
-    path = write(tmp_path, "1 Archery\r\n2 HandstandPushups\r\n")
-    assert read_class_index(path) == NAMES
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ("1 Archery\nx Bowling\n", "line 2: 'x' is not a class number"),
-        ("1 Archery\n1 Bowling\n", "line 2: expected"),
-        ("1 Archery\n2\n", "line 2: expected"),
-        ("0 Archery\n", "line 1: expected"),
-        ("1 Archery\n3 Bowling\n", "gaps"),
-    ],
-)
-def test_class_index_errors_name_the_line(tmp_path, text, why):
-    with pytest.raises(ValueError, match=why):
-        read_class_index(write(tmp_path, text))
 
 
 def test_training_and_test_lists(tmp_path):
@@ -55,12 +36,44 @@ def test_training_and_test_lists(tmp_path):
         ("Bowling/a.avi 1", "expected '<ClassName>/<video>.avi'"),
         ("Archery", "expected"),
         ("Archery/a.avi -1", "not a class number"),
+        ("Archery/a.avi 1.5", "not a class number"),
+        ("Archery/../../a.avi", "expected a path below the folder"),
+        ("Archery//v.avi", r"the same video as in .*list\.txt:1"),
     ],
 )
 def test_list_errors_name_file_and_line(tmp_path, row, why):
     path = write(tmp_path, f"Archery/v.avi 1\n{row}\n")
     with pytest.raises(AnnotationError, match=rf"list\.txt, line 2: .*{why}"):
         read_split_list(path, VIDEOS, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ("B/v.avi", "expected"),
+        ("v.avi 1", "expected"),
+        ("A/w.avi 1", r"'A' has another label than in .*list\.txt:1"),
+        ("B/v.avi 0", r"'B' has the same label as 'A' in .*list\.txt:1"),
+        ("A/v.avi 0", r"the same video as in .*list\.txt:1"),
+        ("/A/v.avi 0", "expected a path below the folder"),
+    ],
+)
+def test_released_list_errors_name_file_and_line(tmp_path, rows, why):
+    path = write(tmp_path, f"A/v.avi 0\n{rows}\n")
+    with pytest.raises(AnnotationError, match=rf"list\.txt, line 2: .*{why}"):
+        read_released_list(path, VIDEOS)
+
+
+def test_released_names_come_from_all_lists(tmp_path):
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text("A/v.avi 0\nC/v.avi 2\n")
+    test.write_text("B/w.avi 1\nA/w.avi 0\n")
+    assert read_released_names(train, test) == ["A", "B", "C"]
+    with pytest.raises(AnnotationError, match=r"train\.csv: class ids have gaps: .* 1 missing"):
+        read_released_names(train)
+    test.write_text("B/w.avi 0\n")
+    with pytest.raises(AnnotationError, match=r"test\.csv, line 1: .*'A' in .*train\.csv:1"):
+        read_released_names(train, test)
 
 
 @given(label=st.integers(0, 10_000), name=st.text("abc (!&", min_size=1).map(str.strip))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
+from devias.data.annotations import class_number, read_records, relative_path, split_row
 from devias.data.datamodule import VideoDataModule
-from devias.data.records import AnnotationError, VideoRecord, class_number, numbered_lines
+from devias.data.records import VideoRecord
 from devias.data.scene_classes import read_categories
 from devias.structures import ClipBatch
 
@@ -97,12 +97,14 @@ def read_image_list(path: Path, images: Path) -> list[VideoRecord]:
     Args:
         path: of the list.
         images: the folder its paths are relative to, also those that begin with a slash.
+
+    Raises:
+        AnnotationError: a row is broken, or an image stands there twice.
     """
-    records = []
-    for line, text in numbered_lines(path):
-        row = re.fullmatch(r"/?(.+?)(?:\s*,\s*|\s+)([^\s,]+)", text)
-        if row is None:
-            raise AnnotationError(path, line, f"expected '<image> <label>', got {text!r}")
-        label = class_number(path, line, row[2])
-        records.append(VideoRecord(images / row[1], scene=label, source=f"{path}:{line}"))
-    return records
+
+    def parse(text: str, source: str) -> VideoRecord:
+        name, label = split_row(text, "<image> <label>")
+        image = images / relative_path(name.removeprefix("/"))
+        return VideoRecord(image, scene=class_number(label), source=source)
+
+    return read_records(path, parse)

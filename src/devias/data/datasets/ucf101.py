@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from devias.data.annotations import RowError, class_number, read_records, relative_path, split_row
+from devias.data.class_names import ClassNames, read_class_index
 from devias.data.datamodule import VideoDataModule
-from devias.data.records import (
-    AnnotationError,
-    VideoRecord,
-    class_number,
-    names_in_order,
-    numbered_lines,
-)
+from devias.data.records import VideoRecord
 from devias.errors import ConfigError
 
 
@@ -47,8 +44,8 @@ class UCF101(VideoDataModule):
         """`ApplyEyeMakeup`, `ApplyLipstick`, …"""
         if not self.released:
             return read_class_index(self.present(self.annotations / "classInd.txt"))
-        records = self.read_split("train")
-        return names_in_order({record.action: record.path.parent.name for record in records})
+        lists = (self.annotations / f"{kind}.csv" for kind in ("train", "val", "test"))
+        return read_released_names(*(path for path in lists if path.exists()))
 
     def read_split(self, split: str) -> list[VideoRecord]:
         """The videos of the training list, or of the test list."""
@@ -68,49 +65,66 @@ class UCF101(VideoDataModule):
         )
 
 
-def read_class_index(path: Path) -> list[str]:
-    """Read `classInd.txt` (`1 ApplyEyeMakeup`, 1-based) → names by 0-based label."""
-    names: dict[int, str] = {}
-    for line, text in numbered_lines(path):
-        number, _, name = text.partition(" ")
-        label = class_number(path, line, number) - 1
-        if not name or label in names or label < 0:
-            raise AnnotationError(path, line, f"expected '<number> <ClassName>', got {text!r}")
-        names[label] = name
-    return names_in_order(names)
-
-
 def read_split_list(path: Path, videos: Path, names: list[str]) -> list[VideoRecord]:
     """Read `trainlist0x.txt` (1-based labels) or `testlist0x.txt` (none).
 
     The class is the folder's name: file names cannot serve, those of the folder
     `HandstandPushups` spell it `HandStandPushups`. Where a label stands too, it must agree.
+
+    Raises:
+        AnnotationError: a row is broken, or a video stands there twice.
     """
     labels = {name: label for label, name in enumerate(names)}
-    records = []
-    for line, text in numbered_lines(path):
-        relative, _, number = text.partition(" ")
-        folder = relative.partition("/")[0]
-        if folder not in labels or "/" not in relative:
-            raise AnnotationError(path, line, f"expected '<ClassName>/<video>.avi', got {text!r}")
+
+    def parse(text: str, source: str) -> VideoRecord:
+        row = re.fullmatch(r"([^\t]+?\.\w+)(?:[ \t]+(.+))?", text)
+        relative = relative_path(row[1]) if row else text
+        folder, slash, _ = relative.partition("/")
+        if row is None or not slash or folder not in labels:
+            raise RowError(f"expected '<ClassName>/<video>.avi', got {text!r}")
         label = labels[folder]
-        if number and class_number(path, line, number) - 1 != label:
-            raise AnnotationError(
-                path, line, f"{folder} is class {label + 1}, but the row says {number}"
-            )
-        records.append(VideoRecord(videos / relative, label, source=f"{path}:{line}"))
-    return records
+        if row[2] and class_number(row[2]) - 1 != label:
+            raise RowError(f"{folder} is class {label + 1}, but the row says {row[2]}")
+        return VideoRecord(videos / relative, label, source=source)
+
+    return read_records(path, parse)
 
 
-def read_released_list(path: Path, videos: Path) -> list[VideoRecord]:
-    """Read the lists released with DEVIAS: `<ClassName>/<video>.avi 0`, 0-based."""
-    records = []
-    for line, text in numbered_lines(path):
-        relative, _, number = text.rpartition(" ")
-        if "/" not in relative:
-            raise AnnotationError(
-                path, line, f"expected '<ClassName>/<video>.avi <label>', got {text!r}"
-            )
-        label = class_number(path, line, number)
-        records.append(VideoRecord(videos / relative, label, source=f"{path}:{line}"))
-    return records
+def read_released_list(
+    path: Path, videos: Path, classes: ClassNames | None = None
+) -> list[VideoRecord]:
+    """Read the lists released with DEVIAS: `<ClassName>/<video>.avi 0`, 0-based.
+
+    Args:
+        path: of the list.
+        videos: the folder its paths are relative to.
+        classes: takes labels and folder names, which must be one to one; those of other lists may
+            stand there.
+
+    Raises:
+        AnnotationError: a row is broken or contradicts another, or a video stands there twice.
+    """
+    classes = classes or ClassNames()
+
+    def parse(text: str, source: str) -> VideoRecord:
+        name, number = split_row(text, "<ClassName>/<video>.avi <label>")
+        relative, label = relative_path(name), class_number(number)
+        folder = relative.rpartition("/")[0].rpartition("/")[2]
+        if not folder:
+            raise RowError(f"expected '<ClassName>/<video>.avi <label>', got {text!r}")
+        classes.add(label, folder, source)
+        return VideoRecord(videos / relative, label, source=source)
+
+    return read_records(path, parse)
+
+
+def read_released_names(*lists: Path) -> list[str]:
+    """Class names by label, from all released lists: one of them may lack a class.
+
+    Raises:
+        AnnotationError: as `read_released_list`, or labels have gaps.
+    """
+    classes = ClassNames()
+    for path in lists:
+        read_released_list(path, Path(), classes)
+    return classes.in_order(*lists)

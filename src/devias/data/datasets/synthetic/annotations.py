@@ -16,8 +16,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from devias.data.annotations import (
+    RowError,
+    class_number,
+    read_records,
+    relative_path,
+    split_row,
+)
+from devias.data.class_names import read_class_index
 from devias.data.datasets.synthetic.plan import FAMILIES, ClipPlan, SyntheticSettings
-from devias.data.records import AnnotationError, VideoRecord, class_number, numbered_lines
+from devias.data.records import VideoRecord
 from devias.structures import UNKNOWN
 
 
@@ -36,46 +44,41 @@ def write_annotations(
 
 
 def read_classes(folder: Path | str, kind: str) -> list[str]:
-    """Class names in order; `kind` is `actions` or `scenes`."""
-    path = Path(folder) / f"classes_{kind}.txt"
-    names: list[str] = []
-    for line, text in numbered_lines(path):
-        number, _, name = text.partition(" ")
-        if class_number(path, line, number) != len(names) + 1 or not name:
-            raise AnnotationError(path, line, f"expected '{len(names) + 1} <name>', got {text!r}")
-        names.append(name)
-    return names
+    """Class names in order; `kind` is `actions` or `scenes`.
+
+    Raises:
+        AnnotationError: a row is broken, or numbers and names are not one to one or have gaps.
+    """
+    return read_class_index(Path(folder) / f"classes_{kind}.txt")
 
 
 def read_split(folder: Path | str, split: str) -> list[VideoRecord]:
     """The records of a split in the file's order.
 
-    Raises `FileNotFoundError` where there is no such split, `AnnotationError` for a bad row.
+    Raises:
+        AnnotationError: a row is broken, or a video stands there twice.
+        FileNotFoundError: there is no such split.
     """
     folder = Path(folder)
-    path = folder / "annotations" / f"{split}.txt"
     num_actions, num_scenes = (len(read_classes(folder, kind)) for kind in ("actions", "scenes"))
-    records = []
-    for line, text in numbered_lines(path):
-        fields = text.split()
-        if len(fields) != 3:
-            raise AnnotationError(path, line, f"expected 'path action scene', got {text!r}")
-        name, action, scene = fields
-        records.append(
-            VideoRecord(
-                path=folder / "videos" / name,
-                action=UNKNOWN if action == "-1" else _label(path, line, action, num_actions),
-                scene=_label(path, line, scene, num_scenes),
-                masks=(folder / "masks" / name).with_suffix(".png"),
-                source=f"{path}:{line}",
-            )
+
+    def parse(text: str, source: str) -> VideoRecord:
+        name, action, scene = split_row(text, "<path> <action> <scene>")
+        name = relative_path(name)
+        return VideoRecord(
+            path=folder / "videos" / name,
+            action=UNKNOWN if action == "-1" else _label(action, num_actions),
+            scene=_label(scene, num_scenes),
+            masks=(folder / "masks" / name).with_suffix(".png"),
+            source=source,
         )
-    return records
+
+    return read_records(folder / "annotations" / f"{split}.txt", parse)
 
 
-def _label(path: Path, line: int, text: str, num_classes: int) -> int:
+def _label(text: str, num_classes: int) -> int:
     """A class number that exists."""
-    label = class_number(path, line, text)
+    label = class_number(text)
     if label >= num_classes:
-        raise AnnotationError(path, line, f"class {label} is out of range, 0 to {num_classes - 1}")
+        raise RowError(f"class {label} is out of range, 0 to {num_classes - 1}")
     return label

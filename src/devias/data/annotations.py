@@ -1,0 +1,166 @@
+"""Reading annotation lists: a row a line, and one error that names the file and its broken rows."""
+
+from __future__ import annotations
+
+import gc
+import posixpath
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from devias.data.records import VideoRecord
+from devias.errors import DeviasError
+
+Parsed = TypeVar("Parsed")
+
+MAX_LINE = 65_536
+"""Characters; the longest rows of any dataset, HVU's lists of tags, have some thousands."""
+MAX_SHOWN = 5
+"""Broken rows that an error spells out."""
+MAX_WHY = 300
+"""Characters said of one broken row, which may be as long as a line."""
+
+# Control characters but for the tab, marks of byte order within a file, ends of lines that no
+# list means as such, and bytes that are not UTF-8, which are read as lone surrogates.
+_STRAY = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
+_LAST_FIELD = r"(?:[ \t]*,[ \t]*|[ \t]+)([^ \t,]+)"
+
+
+class AnnotationError(DeviasError, ValueError):
+    """An annotation file that cannot be used; names the file, and the line where it is known."""
+
+    def __init__(self, path: Path | str, line: int | None, why: str) -> None:
+        place = path if line is None else f"{path}, line {line}"
+        super().__init__(f"{place}: {why}")
+
+
+class RowError(ValueError):
+    """Why a row cannot be used; `read_rows` adds where it stands."""
+
+
+def read_rows(path: Path, parse: Callable[[str, str], Parsed]) -> list[Parsed]:
+    """Parse the lines of a UTF-8 text file, empty ones left out.
+
+    A mark of byte order and CRLF are fine.
+
+    Args:
+        path: of the file.
+        parse: takes a line without the blanks around it, and its place `file:line`; raises
+            `RowError` where it cannot be used.
+
+    Raises:
+        AnnotationError: broken rows, of which it tells the first few and the number; no row at
+            all; a file that cannot be read.
+        FileNotFoundError: there is no such file.
+    """
+    collecting = gc.isenabled()
+    gc.disable()  # rows make no cycles, and looking for them takes a third of a long list's time
+    try:
+        return _read_rows(path, parse)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def read_records(path: Path, parse: Callable[[str, str], VideoRecord]) -> list[VideoRecord]:
+    """The records of a list, as `read_rows`; no video may stand there twice.
+
+    Segments may, as they do in ActivityNet's own lists.
+    """
+    places: dict[Path, str] = {}
+
+    def parse_new(text: str, source: str) -> VideoRecord:
+        record = parse(text, source)
+        if record.start is None and (first := places.setdefault(record.path, source)) != source:
+            raise RowError(f"the same video as in {first}, {record.path}")
+        return record
+
+    return read_rows(path, parse_new)
+
+
+def split_row(text: str, layout: str) -> list[str]:
+    """Split a row from the right, since only its first field may hold blanks and commas.
+
+    Args:
+        text: the row; blanks, tabs or a comma stand between its fields.
+        layout: its fields for the message, with single blanks: `<video> <label>`.
+
+    Raises:
+        RowError: there are too few fields.
+    """
+    fields = re.fullmatch(r"([^\t]*[^ \t,])" + _LAST_FIELD * layout.count(" "), text)
+    if fields is None:
+        raise RowError(f"expected '{layout}', got {text!r}")
+    return list(fields.groups())
+
+
+def class_number(text: str) -> int:
+    """The non-negative integer `text`.
+
+    Raises:
+        RowError: it is none, or beyond any number of classes.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise RowError(f"{text!r} is not a class number")
+    return int(text)
+
+
+def relative_path(text: str) -> str:
+    """A path below the folder of the videos, without needless dots and slashes.
+
+    Raises:
+        RowError: it is absolute, leads elsewhere or cannot be a file's.
+    """
+    if text[:1] == "/" or text[1:3] == ":/" or "\\" in text or "/../" in f"/{text}/":
+        raise RowError(f"expected a path below the folder of the videos, got {text!r}")
+    path = posixpath.normpath(text)
+    if path == "." or len(path) > 4095 or max(map(len, path.split("/"))) > 255:
+        raise RowError(f"{text!r} cannot be a file")
+    return path
+
+
+def _read_rows(path: Path, parse: Callable[[str, str], Parsed]) -> list[Parsed]:
+    """As `read_rows`."""
+    rows: list[Parsed] = []
+    problems: list[tuple[int, str]] = []
+    for line, text in _numbered_lines(path):
+        try:
+            if stray := _STRAY.search(text):
+                raise RowError(_describe(stray[0]))
+            rows.append(parse(text, f"{path}:{line}"))
+        except RowError as error:
+            why = str(error)
+            problems.append((line, why if len(why) <= MAX_WHY else f"{why[:200]} … {why[-80:]}"))
+    if problems:
+        line, why = problems[0]
+        others = [f"\n  line {number}: {text}" for number, text in problems[1:MAX_SHOWN]]
+        if others:
+            others.append(f"\n  {len(problems)} of {len(problems) + len(rows)} rows are broken")
+        raise AnnotationError(path, line, why + "".join(others))
+    if not rows:
+        raise AnnotationError(path, None, "the list is empty")
+    return rows
+
+
+def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Line numbers from 1 and lines, stripped of blanks but not of Unicode's other spaces."""
+    try:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
+            for line, text in enumerate(iter(lambda: file.readline(MAX_LINE), ""), start=1):
+                if len(text) == MAX_LINE:
+                    raise AnnotationError(path, line, f"longer than {MAX_LINE} characters")
+                if stripped := text.strip(" \t\n"):
+                    yield line, stripped
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise AnnotationError(path, None, f"cannot be read: {error.strerror}") from error
+
+
+def _describe(stray: str) -> str:
+    """What is wrong with a character that no row may hold."""
+    code = ord(stray)
+    if 0xDC80 <= code <= 0xDCFF:  # as `surrogateescape` reads the bytes 0x80 to 0xff
+        return f"byte 0x{code - 0xDC00:02x} is not UTF-8; save the list as UTF-8"
+    return f"the control character U+{code:04X}"

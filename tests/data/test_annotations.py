@@ -1,0 +1,170 @@
+"""Every list, whatever its bytes, is read or refused by name."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from devias.data.annotations import (
+    AnnotationError,
+    RowError,
+    class_number,
+    read_records,
+    read_rows,
+    relative_path,
+    split_row,
+)
+from devias.data.class_names import read_class_index
+from devias.data.datasets.places365 import read_image_list
+from devias.data.datasets.synthetic.annotations import read_split
+from devias.data.datasets.ucf101 import read_released_list, read_split_list
+from devias.data.records import VideoRecord
+from devias.data.scene_classes import read_categories
+
+ROWS = "A/v.avi 0\nB/ü\u3000\u00a0w.avi 1\n"
+VIDEOS = Path("videos")
+
+
+def read(folder: Path, content: bytes) -> list[VideoRecord]:
+    path = folder / "list.txt"
+    path.write_bytes(content)
+    return read_released_list(path, VIDEOS)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r", "\n\n"])
+def test_marks_endings_and_spaces(tmp_path, mark, ending):
+    content = mark + ROWS.replace("\n", ending).encode()
+    for end in (content, content.rstrip()):
+        assert [(r.path, r.action) for r in read(tmp_path, end)] == [
+            (VIDEOS / "A" / "v.avi", 0),
+            (VIDEOS / "B" / "ü\u3000\u00a0w.avi", 1),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", ": the list is empty"),
+        (b"\xef\xbb\xbf\r\n \n", ": the list is empty"),
+        (ROWS.encode("utf-16"), ", line 1: byte 0xff is not UTF-8"),
+        (ROWS.encode("utf-16-be"), r", line 1: the control character U\+0000"),
+        (ROWS.encode("latin-1", "replace"), ", line 2: byte 0xfc is not UTF-8"),
+        (b"A/v.avi 0\nA/\x00.avi 0\n", r", line 2: the control character U\+0000"),
+        (b"A/v.avi 0\nA/\x1b[2J.avi 0\n", r", line 2: the control character U\+001B"),
+        (b"A/v.avi 0\n\xef\xbb\xbfA/w.avi 0\n", r", line 2: the control character U\+FEFF"),
+        (b"A/v.avi 0\nA/w.avi " + b"9" * 5000, ", line 2: '999.* … 9*' is not a class number"),
+        (b"A/v.avi 0\n" + b"A" * 70_000, ", line 2: longer than 65536 characters"),
+        (b"A/v.avi 0\nA/" + b"w" * 300 + b".avi 0\n", ", line 2: 'A/www.* cannot be a file"),
+    ],
+)
+def test_what_is_no_list_is_named(tmp_path, content, why):
+    with pytest.raises(AnnotationError, match=rf"list\.txt{why}") as caught:
+        read(tmp_path, content)
+    assert len(str(caught.value)) < 1000
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(AnnotationError, match="cannot be read: Is a directory"):
+        read_rows(tmp_path, lambda text, source: text)
+    with pytest.raises(FileNotFoundError):
+        read_rows(tmp_path / "none", lambda text, source: text)
+
+
+def test_many_broken_rows_are_counted(tmp_path):
+    rows = [f"A/{n}.avi {0 if n % 100 else 'x'}" for n in range(10_000)]
+    with pytest.raises(AnnotationError, match=r"list\.txt, line 1: 'x' is not") as caught:
+        read(tmp_path, "\n".join(rows).encode())
+    _, *others, count = str(caught.value).splitlines()
+    assert [row.split(":")[0] for row in others] == [f"  line {n}01" for n in (1, 2, 3, 4)]
+    assert count == "  100 of 10000 rows are broken"
+
+
+def test_segments_of_a_video_may_repeat(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a.mp4\na.mp4\n")
+    records = read_records(path, lambda text, source: VideoRecord(Path(text), start=0.5, end=1.0))
+    assert len(records) == 2
+
+
+def test_rows_are_split_from_the_right():
+    layout = "<video> <frames> <label>"
+    for row in ("a, b c 12 3", "a, b c,12,3", "a, b c \t12 , 3"):
+        assert split_row(row, layout) == ["a, b c", "12", "3"]
+    for row in ("12 3", "a\tb 12 3", ",1,2"):
+        with pytest.raises(RowError, match="expected '<video> <frames> <label>'"):
+            split_row(row, layout)
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1.0", "+1", "²", "1_0", "٣", "9" * 10])
+def test_class_numbers_are_plain_digits(text):
+    assert class_number("007") == 7
+    with pytest.raises(RowError, match="is not a class number"):
+        class_number(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ".",
+        "./.",
+        "/a",
+        "..",
+        "../a",
+        "a/..",
+        "a/../../b",
+        "a\\..\\b",
+        "C:/a",
+        "C:\\a",
+        "a" * 256,
+    ],
+)
+def test_paths_stay_below_their_folder(text):
+    assert relative_path("./a//b c..d/..e.avi") == "a/b c..d/..e.avi"
+    assert relative_path("a:b.mp4") == "a:b.mp4"
+    with pytest.raises(RowError):
+        relative_path(text)
+
+
+@given(
+    st.binary(max_size=60)
+    | st.lists(
+        st.sampled_from(
+            ["A/", "B/", "/", "..", "\\", ".avi", "0", "1", "-1", ",", ":", *"\t\r\n\0ü²"]
+        ),
+        max_size=20,
+    ).map(lambda parts: " ".join(parts).encode())
+    | st.text("AB/. ,\t\n01\\", max_size=30).map(str.encode)
+)
+@settings(deadline=None, max_examples=300)  # it writes files
+def test_no_content_raises_another_error(tmp_path_factory, content):
+    folder = tmp_path_factory.getbasetemp() / "lists"
+    (folder / "annotations").mkdir(parents=True, exist_ok=True)
+    for kind in ("actions", "scenes"):
+        (folder / f"classes_{kind}.txt").write_text("1 A\n2 B\n")
+    path = folder / "annotations" / "train.txt"
+    path.write_bytes(content)
+    for parse in (
+        lambda: read_released_list(path, VIDEOS),
+        lambda: read_split_list(path, VIDEOS, ["A", "B"]),
+        lambda: read_image_list(path, VIDEOS),
+        lambda: read_split(folder, "train"),
+    ):
+        try:
+            records = parse()
+        except AnnotationError as error:
+            assert str(path) in str(error)  # noqa: PT017
+        else:
+            assert records
+            for record in records:
+                assert ".." not in record.path.parts
+                assert VIDEOS in record.path.parents or folder / "videos" in record.path.parents
+    for parse_names in (read_class_index, read_categories):
+        try:
+            names = parse_names(path)
+        except AnnotationError as error:
+            assert str(path) in str(error)  # noqa: PT017
+        else:
+            assert len(set(names)) == len(names) > 0
