@@ -30,14 +30,8 @@ from devias.data.frame_indices import Indices, nearest_windows, window_indices
 from devias.data.readers.video import VideoError
 from devias.data.records import VideoRecord
 from devias.labels.on_device import BatchStage
-from devias.labels.storage import (
-    HOW_TO_COMPLETE,
-    CacheError,
-    LabelCache,
-    Settings,
-    describe,
-    hash_of_lines,
-)
+from devias.labels.settings import Settings, describe, hash_of_lines
+from devias.labels.storage import HOW_TO_COMPLETE, CacheError, LabelCache
 from devias.structures import Requirement
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,8 @@ from devias.data.records import PackedRecords, VideoRecord
 from devias.data.transforms import resize_short_side, short_side_size
 from devias.labels.lookup import label_sources
 from devias.labels.on_device import BatchStage
-from devias.labels.storage import LabelCache, Settings, VideoLabels
+from devias.labels.settings import Settings
+from devias.labels.storage import LabelCache, VideoLabels
 
 log = logging.getLogger(__name__)
 

@@ -22,9 +22,10 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from devias.errors import DeviasError
+from devias.labels.settings import Settings, differences
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -32,9 +33,6 @@ FORMAT = 1
 HOW_TO_COMPLETE = "the command that made the labels, run again, makes those that are missing"
 
 log = logging.getLogger(__name__)
-
-Settings = dict[str, Any]
-"""Plain values, lists and dicts, as JSON has them."""
 
 
 class CacheError(DeviasError, RuntimeError):
@@ -103,9 +101,9 @@ class LabelCache:
         """Raise `CacheError`, naming each difference, unless `settings` are among the cache's."""
         settings = json.loads(json.dumps(settings))
         own = {key: self.settings.get(key) for key in settings}
-        if differences := _differences(own, settings):
+        if found := differences(own, settings):
             raise CacheError(
-                f"{self.folder} holds pseudo labels of other settings: {'; '.join(differences)}. "
+                f"{self.folder} holds pseudo labels of other settings: {'; '.join(found)}. "
                 "Choose another folder, or delete this one and label the videos anew"
             )
 
@@ -188,56 +186,6 @@ class LabelCache:
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"shard-{shard:05d}.safetensors"
-
-
-def describe(part: object | None) -> Settings | None:
-    """What the labels that `part` makes depend on: its class, its plain values, its weights.
-
-    Of a network the weights enter by their content, wherever they were loaded from.
-    """
-    if part is None:
-        return None
-    values = {
-        name: value
-        for name, value in vars(part).items()
-        if not name.startswith("_") and name != "training" and _is_plain(value)
-    }
-    description = {"class": type(part).__name__, **values}
-    if isinstance(part, nn.Module):
-        description["weights"] = _hash_of_weights(part)
-    return description
-
-
-def hash_of_lines(lines: list[str]) -> str:
-    """Tell lists of videos apart."""
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, list | tuple):
-        return all(_is_plain(item) for item in value)
-    return isinstance(value, bool | int | float | str)
-
-
-def _hash_of_weights(model: nn.Module) -> str:
-    """Of the names, types, shapes and contents of all parameters and buffers."""
-    total = hashlib.sha256()
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        total.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        total.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()[:16]
-
-
-def _differences(cached: object, wanted: object, name: str = "") -> list[str]:
-    """Where two settings differ, as `masks.beta is 0.5, not 0.3`."""
-    if isinstance(cached, dict) and isinstance(wanted, dict):
-        keys = dict.fromkeys([*cached, *wanted])
-        parts = [
-            _differences(cached.get(key), wanted.get(key), f"{name}.{key}" if name else str(key))
-            for key in keys
-        ]
-        return [difference for part in parts for difference in part]
-    return [] if cached == wanted else [f"{name} is {cached}, not {wanted}"]
 
 
 def _pack(video: VideoLabels | None) -> dict[str, np.ndarray]:
