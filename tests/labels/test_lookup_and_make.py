@@ -4,6 +4,7 @@ The videos show a bright square that wanders over noise; they are square, so tha
 shows the whole frame.
 """
 
+import json
 import logging
 import re
 import shutil
@@ -12,7 +13,9 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file, save_file
 from torch import nn
+from torchvision.io import write_png
 
 from devias.data.datamodule import VideoDataModule
 from devias.data.dataset import SampleKey, TooManyBadVideos, collate, read_frames
@@ -159,7 +162,7 @@ def test_every_window_gets_its_own_labels(folder, tmp_path, hop):
     number, length = 1, LENGTHS[1]
     windows = window_indices(length, LENGTH, STRIDE, hop)
     assert len(windows) == {0.5: 6, 1.0: 3}[hop]  # 13 starts after the first, 3 or 7 apart
-    masks, logits = ClipLabels(cache)(number, length, windows)
+    masks, logits = ClipLabels(cache)(number, folder / "1.mp4", length, windows)
     record = data.records("train")[number]
     frames, _, _ = read_frames(record, lambda _: windows)
     video = frames.permute(0, 4, 1, 2, 3) / 255
@@ -176,7 +179,8 @@ def numbered_cache(folder, clip_masks: bool) -> LabelCache:
     )
     layout = {"tubelets": 2, "clip_masks": clip_masks, "hop": 0.5, "mask_size": 4, "shard_size": 1}
     cache = LabelCache.create(
-        folder, {**sources, **layout, "scene_teacher": {"class": "SceneTeacher"}}
+        folder,
+        {**sources, **layout, "scene_teacher": {"class": "SceneTeacher"}, "scene_classes": 1},
     )
     windows, planes = 6, 2 + clip_masks
     masks = torch.zeros(windows, planes, 16, dtype=torch.bool)
@@ -195,7 +199,7 @@ def test_a_clip_between_windows_takes_the_nearest_of_each(tmp_path, clip_masks):
     # Windows start at 0, 2, 5, 7, 10, 13, their second tubelet 4 later. A clip from 6 is as near to
     # window 2 as to 3, the first counts; its tubelets at 6 and 10 are the second one of window 1
     # and the first of window 4. A clip from 3 has tubelets at 3 (nearest: 2) and 7 (window 3).
-    masks, logits = labels(0, 20, np.array([[6, 8, 10, 12], [3, 5, 7, 9]]))
+    masks, logits = labels(0, tmp_path / "a.mp4", 20, np.array([[6, 8, 10, 12], [3, 5, 7, 9]]))
     assert masks.shape == (2, 2 + clip_masks, 4, 4)
     assert logits.tolist() == [[2], [1]]
     found = [[plane.flatten().nonzero().flatten().tolist() for plane in clip] for clip in masks]
@@ -390,6 +394,154 @@ def test_a_video_that_changed_is_an_error(folder, tmp_path):
     dataset = training_set(make_data(videos, tmp_path / "cache", fame()))
     with pytest.raises(CacheError, match="video 0 has 8 frames, but had 7 when it was labelled"):
         dataset[SampleKey(0)]
+
+
+def flipped(path):
+    """Another video in place of one, of as many frames."""
+    number = int(path.stem)
+    frames = frames_of(number, LENGTHS[number])
+    write_frames(path, [np.ascontiguousarray(frame[:, ::-1]) for frame in frames])
+
+
+@pytest.mark.parametrize("preload", [False, True])
+def test_another_video_of_equal_length_is_an_error(folder, tmp_path, preload):
+    videos = tmp_path / "videos"
+    shutil.copytree(folder, videos)
+    label(make_data(videos, tmp_path / "cache", fame()))
+    flipped(videos / "1.mp4")
+    dataset = training_set(make_data(videos, tmp_path / "cache", fame(), preload=preload))
+    for _ in range(2):
+        with pytest.raises(CacheError, match=r"1\.mp4 has other content .* delete .*shard-00000"):
+            dataset[SampleKey(1)]
+    assert dataset[SampleKey(2)].frame_masks is not None
+    (tmp_path / "cache" / "train" / "shard-00000.safetensors").unlink()
+    label(make_data(videos, tmp_path / "cache", fame()))
+    assert training_set(make_data(videos, tmp_path / "cache", fame()))[SampleKey(1)].index == 1
+
+
+def test_another_image_is_an_error(tmp_path):
+    class Images(Videos):
+        def records(self, split):
+            return [VideoRecord(self.root / "0.png", 0)]
+
+    images = tmp_path / "images"
+    images.mkdir()
+    image = torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8)
+
+    def data():
+        return Images(
+            images,
+            BatchStage(masks=Bright()),
+            num_actions=1,
+            num_scenes=6,
+            **{**DEFAULTS, "pseudo_cache": str(tmp_path / "cache")},
+        )
+
+    write_png(image, str(images / "0.png"))
+    label(data())
+    assert training_set(data())[SampleKey(0)].frame_masks is not None
+    write_png(image.flip(-1), str(images / "0.png"))
+    with pytest.raises(CacheError, match=r"0\.png has other content"):
+        training_set(data())[SampleKey(0)]
+
+
+def test_content_is_compared_once_a_run_whatever_the_workers(folder, tmp_path):
+    videos = tmp_path / "videos"
+    shutil.copytree(folder, videos)
+    label(make_data(videos, tmp_path / "cache", fame()))
+    data = make_data(videos, tmp_path / "cache", fame(), num_workers=1, batch_size=3)
+    data.setup("fit")
+    assert len(list(data.train_dataloader())) == 1
+    flipped(videos / "1.mp4")  # unnoticed, as the worker has seen all videos
+    assert data.train_dataloader().dataset[SampleKey(1)].index == 1
+
+
+def test_a_cache_without_fingerprints_is_read_with_one_warning(folder, tmp_path, caplog):
+    videos = tmp_path / "videos"
+    shutil.copytree(folder, videos)
+    cache = label(make_data(videos, tmp_path / "cache", fame()))
+    settings = {k: value for k, value in cache.settings.items() if k != "scene_classes"}
+    manifest = {"format": 1, "settings": settings}
+    (cache.folder / "manifest.json").write_text(json.dumps(manifest))
+    old = LabelCache.open(cache.folder)
+    for path in cache.folder.glob("shard-*"):
+        arrays = load_file(path)
+        del arrays["fingerprints"]
+        save_file(arrays, path, {"cache": old.key})
+    flipped(videos / "1.mp4")
+    dataset = training_set(make_data(videos, tmp_path / "cache", fame()))
+    assert dataset[SampleKey(0)].frame_masks is not None
+    assert dataset[SampleKey(1)].frame_masks is not None
+    assert caplog.text.count("which kept no fingerprints") == 1
+
+
+@pytest.mark.parametrize(
+    ("logits", "why"),
+    [
+        (np.full((1, 6), np.nan, np.float16), "NaN or infinite"),
+        (np.zeros((2, 6), np.float16), r"F16 \[2, 6\], not F16 \[1, 6\]"),
+        (np.zeros((1, 5), np.float16), r"F16 \[1, 5\], not F16 \[1, 6\]"),
+    ],
+)
+@pytest.mark.parametrize("masks", [fame, lambda: None])
+def test_scenes_that_do_not_fit_the_video_are_errors(folder, tmp_path, logits, why, masks):
+    cache = label(make_data(folder, tmp_path, masks(), teacher=True))
+    path = cache.folder / "shard-00000.safetensors"
+    save_file({**load_file(path), "0.scene_logits": logits}, path, {"cache": cache.key})
+    dataset = training_set(make_data(folder, tmp_path, masks(), teacher=True))
+    with pytest.raises(CacheError, match=rf"shard-00000\.safetensors .*video 0: .*{why}"):
+        dataset[SampleKey(0)]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "why"),
+    [
+        ("clip_length", 0, r"clip_length is 0, not"),
+        ("hop", float("nan"), r"hop is nan, not"),
+        ("tubelets", 3, r"tubelets is 3, not a divisor of clip_length 4"),
+        ("tubelets", None, r"tubelets is None, not"),
+        ("beta", 1, r"unknown key 'beta'"),
+        ("clip_masks", ..., r"clip_masks is missing"),
+        ("list", ..., r"list is missing"),
+    ],
+)
+def test_an_odd_manifest_ends_in_an_error_before_training(folder, tmp_path, key, value, why):
+    label(make_data(folder, tmp_path, fame()))
+    path = tmp_path / "train" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["settings"][key] = value
+    if value is ...:
+        del manifest["settings"][key]
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(CacheError, match=rf"manifest\.json.*{why}"):
+        make_data(folder, tmp_path, fame()).setup("fit")
+
+
+class Masked(nn.Module):
+    """A scene model that gives one of its classes the logit `lowest`."""
+
+    def __init__(self, lowest):
+        super().__init__()
+        self.lowest = lowest
+
+    def forward(self, images):
+        logits = MeanColour()(images)
+        logits[:, 2] = self.lowest
+        return logits
+
+
+def test_a_scene_without_probability_can_be_kept_and_nan_cannot(folder, tmp_path):
+    def data(cache, lowest):
+        data = make_data(folder, tmp_path / cache, teacher=True)
+        data.stage.scene_teacher = SceneTeacher(Masked(lowest), per_frame=True)
+        return data
+
+    label(data("low", -1e9))
+    probability = training_set(data("low", -1e9))[SampleKey(0)].scene_logits.softmax(-1)
+    assert probability[0, 2] == 0
+    assert probability.sum() == pytest.approx(1)
+    with pytest.raises(CacheError, match=r"shard-00000.* NaN or infinite logits for video 0"):
+        label(data("nan", float("nan")))
 
 
 def test_masks_are_kept_small_and_the_scene_model_sees_the_central_square(tmp_path):

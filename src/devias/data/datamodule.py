@@ -373,7 +373,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         """The pseudo labels the cache holds of a split; training must find its own there."""
         if self.pseudo_cache is None or self.find_labels is None:
             return None
-        if split != self.train_split and not (self.pseudo_cache / split).exists():
+        if split != self.train_split and not os.path.exists(self.pseudo_cache / split):
             return None
         return self.find_labels(self, split, records)
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -37,9 +38,9 @@ class LabelLookup(Protocol):
     """Whether the first of them is that of the whole clip."""
 
     def __call__(
-        self, number: int, num_frames: int, indices: Indices
+        self, number: int, path: Path, num_frames: int, indices: Indices
     ) -> tuple[Tensor | None, Tensor | None]:
-        """Of a video in the list, with so many frames, the clips that `indices [V, T]` make.
+        """Of a video in the list, its file and number of frames, the clips `indices [V, T]` make.
 
         Returns:
             Masks `[V, P, h, w]` bool and scene logits `[V, N_S]`, where there are any.
@@ -163,7 +164,7 @@ class VideoDataset(Dataset[VideoSample]):
         if self._has_true_masks(record):
             masks.append(_true_masks(record, chosen + segment.start))
         if self.labels is not None:
-            cached, scene_logits = self.labels(index, len(segment), chosen)
+            cached, scene_logits = self.labels(index, record.path, len(segment), chosen)
             if cached is not None:
                 masks.append(resize_masks(cached, *frames.shape[2:4]))
         return VideoClips(frames, torch.cat(masks, dim=1) if masks else None, scene_logits)

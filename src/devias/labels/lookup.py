@@ -29,6 +29,7 @@ from devias.data.datamodule import VideoDataModule
 from devias.data.frame_indices import Indices, nearest_windows, window_indices
 from devias.data.readers.video import VideoError
 from devias.data.records import VideoRecord
+from devias.labels.fingerprint import fingerprint
 from devias.labels.on_device import BatchStage
 from devias.labels.settings import Settings, describe, hash_of_lines
 from devias.labels.storage import HOW_TO_COMPLETE, CacheError, LabelCache
@@ -44,9 +45,13 @@ class ClipLabels:
         cache: complete, of windows as its settings tell.
         masks: hand out masks.
         scenes: hand out scene logits.
+
+    Raises:
+        CacheError: the settings are not those of labelled clips.
     """
 
     def __init__(self, cache: LabelCache, masks: bool = True, scenes: bool = True) -> None:
+        cache.require_clips()
         self.cache = cache
         settings = cache.settings
         self.masks = masks and settings["masks"] is not None
@@ -55,14 +60,17 @@ class ClipLabels:
         """T', into which a clip divides."""
         self.has_clip_mask: bool = self.masks and settings["clip_masks"]
         """Whether the clip mask is one of its own and not the mean of the frame masks."""
+        # Shared by the worker processes, so that each video's content is compared once a run.
+        self._is_known = torch.zeros(settings["videos"], dtype=torch.bool).share_memory_()
 
     def __call__(
-        self, number: int, num_frames: int, indices: Indices
+        self, number: int, path: Path, num_frames: int, indices: Indices
     ) -> tuple[Tensor | None, Tensor | None]:
         """Label clips of a video.
 
         Args:
             number: of the video in its list.
+            path: of the video.
             num_frames: of the video.
             indices: `[V, T]` the frames that make the clips.
 
@@ -71,22 +79,18 @@ class ClipLabels:
             masks; and scene logits `[V, N_S]`. `None` for what is not handed out.
 
         Raises:
-            VideoError: the video could not be read when the labels were made.
+            VideoError: the video could not be read when the labels were made, or cannot now.
             CacheError: the cache is damaged, or the video another one than it was.
         """
-        labels = self.cache.read(number, self.masks, self.scenes)
-        if labels is None:
-            raise VideoError(f"video {number} could not be read when {self.cache.folder} was made")
-        if labels.num_frames != num_frames:
-            raise CacheError(
-                f"{self.cache.folder}: video {number} has {num_frames} frames, but had "
-                f"{labels.num_frames} when it was labelled"
-            )
         settings = self.cache.settings
-        step = settings["clip_length"] // self.num_tubelets
         windows = window_indices(
             num_frames, settings["clip_length"], settings["stride"], settings["hop"]
         )
+        labels = self.cache.read(number, self.masks, self.scenes, num_frames, len(windows))
+        if labels is None:
+            raise VideoError(f"{path} could not be read when {self.cache.folder} was made")
+        self._check_content(number, path, labels.fingerprint)
+        step = settings["clip_length"] // self.num_tubelets
         found = [nearest_windows(clip, windows[:, ::step]) for clip in indices[:, ::step]]
         masks = scene_logits = None
         if labels.masks is not None:
@@ -94,6 +98,17 @@ class ClipLabels:
         if labels.scene_logits is not None:
             scene_logits = labels.scene_logits[[nearest for nearest, _, _ in found]].float()
         return masks, scene_logits
+
+    def _check_content(self, number: int, path: Path, labelled: bytes) -> None:
+        """Raise `CacheError` where the video is another than the labelled one, if that is told."""
+        if self._is_known[number]:
+            return
+        if labelled and fingerprint(path) != labelled:
+            raise CacheError(
+                f"{path} has other content than when it was labelled. "
+                f"{self.cache.how_to_renew(number)}"
+            )
+        self._is_known[number] = True
 
     def _pick(self, masks: Tensor, nearest: int, windows: Indices, places: Indices) -> Tensor:
         """From the masks of all windows `[W, P, h, w]` those of a clip `[P, h, w]`."""
@@ -146,6 +161,7 @@ def open_labels(folder: Path, sources: Settings) -> ClipLabels:
         CacheError: there is no cache, it is of other settings, or not complete.
     """
     cache = LabelCache.open(folder)
+    cache.require_clips()
     used = {}
     for kind in ("masks", "scene_teacher"):
         used[kind] = sources[kind] is not None and cache.settings[kind] is not None
@@ -156,5 +172,11 @@ def open_labels(folder: Path, sources: Settings) -> ClipLabels:
         raise CacheError(
             f"{folder} is not complete, {len(missing)} of its {cache.num_shards} files are "
             f"missing; {HOW_TO_COMPLETE}"
+        )
+    if cache.format == 1:
+        log.warning(
+            "%s was made by an earlier version, which kept no fingerprints: that videos were "
+            "changed since shows only where they have another number of frames",
+            folder,
         )
     return ClipLabels(cache, masks=used["masks"], scenes=used["scene_teacher"])

@@ -1,4 +1,4 @@
-"""Makes the pseudo labels of whole splits once; `data/clip_labels.py` says what they are."""
+"""Makes the pseudo labels of whole splits once; `labels/lookup.py` says what they are."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from devias.data.frame_indices import Indices, window_indices
 from devias.data.readers.video import VideoError
 from devias.data.records import PackedRecords, VideoRecord
 from devias.data.transforms import resize_short_side, short_side_size
+from devias.labels.fingerprint import fingerprint
 from devias.labels.lookup import label_sources
 from devias.labels.on_device import BatchStage
 from devias.labels.settings import Settings
@@ -51,6 +52,8 @@ class WindowedVideo:
     """`[F, 3, H, W]` uint8, of the model's short side."""
     windows: Tensor
     """`[W, T]` places in `images`."""
+    fingerprint: bytes
+    """Of the file."""
 
 
 class WindowedVideos(Dataset[WindowedVideo | VideoError]):
@@ -70,11 +73,12 @@ class WindowedVideos(Dataset[WindowedVideo | VideoError]):
         record = self.records[number]
         try:
             frames, chosen, segment = read_frames(record, lambda n: np.unique(self._windows(n)))
+            content = fingerprint(record.path)
         except VideoError as error:
             return VideoError(f"{error} (annotated at {record.source})")
         images = resize_short_side(frames.permute(0, 3, 1, 2), self.settings["image_size"])
         windows = np.searchsorted(chosen, self._windows(len(segment)))
-        return WindowedVideo(number, len(segment), images, torch.from_numpy(windows))
+        return WindowedVideo(number, len(segment), images, torch.from_numpy(windows), content)
 
     def _windows(self, num_frames: int) -> Indices:
         settings = self.settings
@@ -123,7 +127,9 @@ class WindowLabeller:
         return VideoLabels(
             video.num_frames,
             torch.cat(masks).cpu() if masks else None,
-            torch.cat(logits).half().cpu() if logits else None,
+            # Half precision has its lowest number for a class without any probability.
+            torch.cat(logits).float().clamp_min(-65504).half().cpu() if logits else None,
+            video.fingerprint,
         )
 
     def _masks(self, clips: Tensor) -> Tensor:
@@ -147,7 +153,7 @@ def cache_settings(sources: Settings, stage: BatchStage, settings: LabelSettings
     """All that a cache depends on.
 
     A clip mask that is the mean of the frame masks is not kept: it is made anew from those of the
-    clip. Whether it is, a clip of noise tells.
+    clip. Whether it is, and how many scenes there are, a clip of noise tells.
 
     Args:
         sources: of `label_sources`.
@@ -162,13 +168,15 @@ def cache_settings(sources: Settings, stage: BatchStage, settings: LabelSettings
             "there are no labels to make: choose masks=fame or another that makes masks, or "
             "scene_teacher=places365 or another scene model"
         )
-    layout: Settings = {"tubelets": 0, "clip_masks": False}
+    size, length = sources["image_size"], sources["clip_length"]
+    noise = torch.rand(1, 3, length, size, size, device=stage.normalize.mean.device)
+    layout: Settings = {"tubelets": 0, "clip_masks": False, "scene_classes": 0}
+    if sources["scene_teacher"]:
+        layout["scene_classes"] = stage.scene_teacher(noise).shape[1]  # type: ignore[misc]
     if sources["masks"]:
-        size, length = sources["image_size"], sources["clip_length"]
-        noise = torch.rand(1, 3, length, size, size, device=stage.normalize.mean.device)
         clip_mask, frame_masks = stage.masks(noise)  # type: ignore[misc]
         is_mean = torch.allclose(clip_mask, frame_masks.mean(1))
-        layout = {"tubelets": frame_masks.shape[1], "clip_masks": not is_mean}
+        layout |= {"tubelets": frame_masks.shape[1], "clip_masks": not is_mean}
     return {
         **sources,
         **layout,
@@ -194,7 +202,8 @@ def label_split(
     has no labels; training replaces it then, as it does every unreadable video.
 
     Raises:
-        CacheError: the folder holds labels of other settings.
+        CacheError: the folder holds labels of other settings, or cannot be written; or the scene
+            model gives NaN.
         TooManyBadVideos: more than `data.max_bad_share` of the videos cannot be read.
     """
     assert data.pseudo_cache is not None

@@ -2,7 +2,8 @@
 
 A cache is a folder of `manifest.json`, which tells the settings, and one file for every
 `shard_size` videos. A shard appears complete or not at all, so a run that was stopped continues
-where it was, and runs on several machines may fill the shards between them.
+where it was, and runs on several machines may fill the shards between them. What is read back is
+believed only where it fits the settings and the video at hand, whoever wrote it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import uuid
+import math
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +21,20 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from torch import Tensor
 
 from devias.errors import DeviasError
-from devias.labels.settings import Settings, differences
+from devias.files import atomic_path, write_text
+from devias.labels.fingerprint import FINGERPRINT_SIZE
+from devias.labels.settings import NEW_IN_FORMAT_2, Settings, check_settings, differences
 
 MANIFEST = "manifest.json"
-FORMAT = 1
-"""Of the files; another number is refused."""
+FORMAT = 2
+"""Of the files. Those of format 1 tell less (`NEW_IN_FORMAT_2`, no fingerprints) and are read."""
+_MANIFEST_LIMIT = 1 << 20
+_MOST_PIXELS = 1 << 31
+"""Of all masks of a video: those of eight hours, labelled without overlap."""
 HOW_TO_COMPLETE = "the command that made the labels, run again, makes those that are missing"
 
 log = logging.getLogger(__name__)
@@ -37,6 +42,10 @@ log = logging.getLogger(__name__)
 
 class CacheError(DeviasError, RuntimeError):
     """A cache that cannot be used; the message names it, says why, and what to do."""
+
+
+class DamagedShard(CacheError):
+    """A shard whose content is not what was written there."""
 
 
 @dataclass
@@ -49,6 +58,8 @@ class VideoLabels:
     """`[W, P, h, w]` bool."""
     scene_logits: Tensor | None = None
     """`[W, N_S]` float16."""
+    fingerprint: bytes = b""
+    """Of the video, to notice when its content is another; empty where none was taken."""
 
 
 class LabelCache:
@@ -58,11 +69,13 @@ class LabelCache:
         folder: of the manifest and the shards.
         settings: all that the labels depend on: at least `masks` and `scene_teacher`, what made
             them or `None`, `videos`, how many there are, and `shard_size`.
+        format_: of the files.
     """
 
-    def __init__(self, folder: Path, settings: Settings) -> None:
+    def __init__(self, folder: Path, settings: Settings, format_: int = FORMAT) -> None:
         self.folder = folder
         self.settings = settings
+        self.format = format_
         self.key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
         """Stands in every shard, which ties it to these settings."""
 
@@ -70,42 +83,63 @@ class LabelCache:
     def create(cls, folder: Path, settings: Settings) -> LabelCache:
         """A new cache, or one to continue.
 
-        Raises `CacheError` where the folder holds labels of other settings; they are left alone.
+        Raises:
+            CacheError: the settings are not sound, the folder cannot be written, or it holds
+                labels of other settings; they are left alone.
         """
-        settings = json.loads(json.dumps(settings))  # tuples become lists, as when read
-        if (folder / MANIFEST).exists():
-            cache = cls.open(folder)
-            cache.require(settings)
-            return cache
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"format": FORMAT, "settings": settings}, indent=2)
-        _write_whole(folder / MANIFEST, lambda path: path.write_text(text + "\n", "utf-8"))
-        return cls(folder, settings)
+        path = folder / MANIFEST
+        try:
+            check_settings(settings)
+            if not path.exists():
+                text = json.dumps({"format": FORMAT, "settings": settings}, indent=2)
+                write_text(path, text + "\n")
+        except ValueError as error:
+            raise CacheError(f"{path} is not written: {error}") from error
+        except OSError as error:
+            raise _blocked(folder, error, "written") from error
+        cache = cls.open(folder)
+        cache.require(settings)
+        return cache
 
     @classmethod
     def open(cls, folder: Path) -> LabelCache:
-        """A cache that exists, complete or not; raise `CacheError` where there is none."""
+        """A cache that exists, complete or not; raise `CacheError` where there is no sound one."""
         path = folder / MANIFEST
         try:
-            manifest = json.loads(path.read_text("utf-8"))
-            format_, settings = manifest["format"], manifest["settings"]
-        except FileNotFoundError as error:
+            with path.open("rb") as file:
+                content = file.read(_MANIFEST_LIMIT + 1)
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise CacheError(f"{folder} holds no pseudo labels: {path} does not exist") from error
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise _blocked(path, error, "read") from error
+        try:
+            format_, settings = _parse(content)
+            if type(format_) is not int or format_ not in (1, FORMAT):
+                raise CacheError(
+                    f"{path} is of format {format_}, not 1 or {FORMAT}: label the videos anew"
+                )
+            return cls(folder, check_settings(settings), format_)
+        except (ValueError, RecursionError) as error:
             raise CacheError(f"{path} is not the manifest of pseudo labels ({error})") from error
-        if format_ != FORMAT:
-            raise CacheError(f"{path} is of format {format_}, not {FORMAT}: label the videos anew")
-        return cls(folder, settings)
 
     def require(self, settings: Settings) -> None:
         """Raise `CacheError`, naming each difference, unless `settings` are among the cache's."""
-        settings = json.loads(json.dumps(settings))
+        settings = json.loads(json.dumps(settings))  # tuples become lists, as when read
+        if self.format == 1:
+            settings = {k: value for k, value in settings.items() if k not in NEW_IN_FORMAT_2}
         own = {key: self.settings.get(key) for key in settings}
         if found := differences(own, settings):
             raise CacheError(
                 f"{self.folder} holds pseudo labels of other settings: {'; '.join(found)}. "
                 "Choose another folder, or delete this one and label the videos anew"
             )
+
+    def require_clips(self) -> None:
+        """Raise `CacheError`, naming the key, unless the settings are those of clips' labels."""
+        try:
+            check_settings(self.settings, complete=True)
+        except ValueError as error:
+            raise CacheError(f"{self.folder / MANIFEST}: {error}") from error
 
     @property
     def num_shards(self) -> int:
@@ -119,7 +153,10 @@ class LabelCache:
 
     def missing(self) -> list[int]:
         """The shards not there yet."""
-        present = {path.name for path in self.folder.iterdir()}
+        try:
+            present = {path.name for path in self.folder.iterdir()}
+        except OSError as error:
+            raise _blocked(self.folder, error, "read") from error
         return [n for n in range(self.num_shards) if self._path(n).name not in present]
 
     def unfinished(self) -> list[int]:
@@ -128,7 +165,7 @@ class LabelCache:
         for shard in sorted(set(range(self.num_shards)) - set(unfinished)):
             try:
                 self._opened(shard)
-            except CacheError as error:
+            except DamagedShard as error:
                 log.warning("labelling again: %s", error)
                 unfinished.append(shard)
         return sorted(unfinished)
@@ -139,46 +176,115 @@ class LabelCache:
             raise ValueError(f"shard {shard} is of the videos {self.videos_of(shard)}")
         arrays = {}
         for number, video in labels.items():
+            if video and video.scene_logits is not None and not video.scene_logits.isfinite().all():
+                raise CacheError(
+                    f"{self._path(shard)} is not written: the scene model gives NaN or infinite "
+                    f"logits for video {number}"
+                )
             arrays.update({f"{number}.{name}": array for name, array in _pack(video).items()})
-        metadata = {"cache": self.key}
-        _write_whole(self._path(shard), lambda path: save_file(arrays, path, metadata))
+        fingerprints = b"".join(
+            (video.fingerprint if video else b"").ljust(FINGERPRINT_SIZE, b"\0")
+            for video in labels.values()
+        )
+        arrays["fingerprints"] = np.frombuffer(fingerprints, np.uint8).reshape(len(labels), -1)
+        # Not `save_file`, whose files only their owner may read.
+        content = save(arrays, {"cache": self.key})
+        try:
+            with atomic_path(self._path(shard)) as path:
+                path.write_bytes(content)
+        except OSError as error:
+            raise _blocked(self.folder, error, "written") from error
 
-    def read(self, number: int, masks: bool = True, scenes: bool = True) -> VideoLabels | None:
+    def read(
+        self,
+        number: int,
+        masks: bool = True,
+        scenes: bool = True,
+        num_frames: int | None = None,
+        num_windows: int | None = None,
+    ) -> VideoLabels | None:
         """The labels of a video, `None` where it could not be read when they were made.
+
+        Nothing is unpacked before its size is known to be right.
 
         Args:
             number: of the video in its list.
             masks: read the masks, where there are any.
             scenes: likewise the scenes.
+            num_frames: of the video as it is now; `None` if that is not known.
+            num_windows: W, which follows from it.
 
         Raises:
-            CacheError: the shard is missing, damaged or of another cache, or lacks the video.
+            CacheError: the shard is missing, may not be read, is damaged or of another cache, or
+                lacks the video; or the video has another number of frames.
         """
         shard = number // self.settings["shard_size"]
-        names = []
-        if masks and self.settings["masks"]:
-            names.append("masks")
-        if scenes and self.settings["scene_teacher"]:
-            names.append("scene_logits")
+        file = self._opened(shard)
         try:
-            file = self._opened(shard)
-            shape = file.get_tensor(f"{number}.shape")
+            shape = _tensor(file, f"{number}.shape", "I32", [None], most=5).tolist()
+            if shape[0] < 0:
+                raise ValueError(f"it has {shape[0]} frames")
             if not shape[0]:
                 return None
-            return _unpack(shape, {name: file.get_tensor(f"{number}.{name}") for name in names})
+            if num_frames not in (None, shape[0]):
+                raise CacheError(
+                    f"{self.folder}: video {number} has {num_frames} frames, but had {shape[0]} "
+                    f"when it was labelled. {self.how_to_renew(number)}"
+                )
+            video = VideoLabels(shape[0], fingerprint=self._fingerprint(file, number))
+            if self.settings["masks"]:
+                self._check_layout(shape[1:], num_windows)
+                num_windows = shape[1]
+                if masks:
+                    video.masks = _unpacked(file, f"{number}.masks", shape[1:])
+            if self.settings["scene_teacher"] and scenes:
+                classes = self.settings.get("scene_classes")
+                name = f"{number}.scene_logits"
+                logits = _tensor(file, name, "F16", [num_windows, classes])
+                if not np.isfinite(logits).all():
+                    raise ValueError(f"{name} holds NaN or infinite numbers")
+                video.scene_logits = torch.from_numpy(logits)
         except (SafetensorError, zlib.error, ValueError) as error:
-            raise CacheError(self._damaged(shard, f"video {number}: {error}")) from error
+            raise DamagedShard(self._damaged(shard, f"video {number}: {error}")) from error
+        return video
+
+    def how_to_renew(self, number: int) -> str:
+        """What to do about a video that is not the labelled one any more."""
+        path = self._path(number // self.settings["shard_size"])
+        return f"Bring the old one back, or delete {path}; {HOW_TO_COMPLETE}"
+
+    def _check_layout(self, shape: list[int], num_windows: int | None) -> None:
+        """Raise `ValueError` unless masks can have the shape `[W, P, h, w]`."""
+        if len(shape) != 4 or min(shape) < 1 or math.prod(shape) > _MOST_PIXELS:
+            raise ValueError(f"masks cannot have the shape {shape}")
+        planes = self.settings.get("tubelets")
+        if planes is not None:
+            planes += self.settings.get("clip_masks", False)
+        for what, value, wanted in (
+            ("windows", shape[0], num_windows),
+            ("masks a window", shape[1], planes),
+            ("pixels on the short side", min(shape[2:]), self.settings.get("mask_size")),
+        ):
+            if wanted not in (None, value):
+                raise ValueError(f"it has masks of {value} {what}, not {wanted}")
+
+    def _fingerprint(self, file: Any, number: int) -> bytes:
+        if self.format == 1 and "fingerprints" not in file.keys():  # noqa: SIM118
+            return b""
+        videos = self.videos_of(number // self.settings["shard_size"])
+        table = _tensor(file, "fingerprints", "U8", [len(videos), FINGERPRINT_SIZE])
+        row = table[number - videos.start]
+        return row.tobytes() if row.any() else b""
 
     def _opened(self, shard: int) -> Any:
         path = self._path(shard)
         try:
             file = safe_open(path, framework="numpy")
-        except FileNotFoundError as error:
-            raise CacheError(f"{path} is missing; {HOW_TO_COMPLETE}") from error
         except (SafetensorError, OSError) as error:
-            raise CacheError(self._damaged(shard, str(error))) from error
+            _check_readable(path)  # safetensors calls every file missing that it may not open
+            raise DamagedShard(self._damaged(shard, str(error))) from error
         if (file.metadata() or {}).get("cache") != self.key:
-            raise CacheError(self._damaged(shard, "it belongs to another cache"))
+            raise DamagedShard(self._damaged(shard, "it belongs to another cache"))
         return file
 
     def _damaged(self, shard: int, why: str) -> str:
@@ -186,6 +292,42 @@ class LabelCache:
 
     def _path(self, shard: int) -> Path:
         return self.folder / f"shard-{shard:05d}.safetensors"
+
+
+def _parse(content: bytes) -> tuple[Any, object]:
+    """Format and settings from a manifest; raise `ValueError` where it is none."""
+    if len(content) > _MANIFEST_LIMIT:
+        raise ValueError(f"it is larger than {_MANIFEST_LIMIT} bytes")
+
+    def whole_number(digits: str) -> int | float:
+        return int(digits) if len(digits) < 20 else float(digits)  # Python refuses 4300 digits
+
+    manifest = json.loads(content.decode(), parse_int=whole_number)
+    if not isinstance(manifest, dict) or set(manifest) != {"format", "settings"}:
+        raise ValueError("it must have the keys format and settings, and no others")
+    return manifest["format"], manifest["settings"]
+
+
+def _blocked(path: Path, error: OSError, what: str) -> CacheError:
+    """Of a file or folder that the system does not let be `read` or `written`."""
+    if not isinstance(error, PermissionError):
+        return CacheError(f"{path} cannot be {what}: {error.strerror or error}")
+    try:
+        path.stat()
+    except PermissionError:
+        path = path.parent  # which may not be entered
+    except OSError:
+        pass
+    return CacheError(f"{path} may not be {what} by this user; its owner can allow it")
+
+
+def _check_readable(path: Path) -> None:
+    try:
+        path.open("rb").close()
+    except FileNotFoundError as error:
+        raise CacheError(f"{path} is missing; {HOW_TO_COMPLETE}") from error
+    except OSError as error:
+        raise _blocked(path, error, "read") from error
 
 
 def _pack(video: VideoLabels | None) -> dict[str, np.ndarray]:
@@ -203,26 +345,32 @@ def _pack(video: VideoLabels | None) -> dict[str, np.ndarray]:
     return {"shape": np.array(shape, np.int32), **arrays}
 
 
-def _unpack(shape: np.ndarray, arrays: Mapping[str, np.ndarray]) -> VideoLabels:
-    """Undo `_pack`; raise `ValueError` or `zlib.error` where the contents do not fit."""
-    video = VideoLabels(int(shape[0]))
-    if "masks" in arrays:
-        bits = np.frombuffer(zlib.decompress(arrays["masks"].data), np.uint8)
-        count = int(shape[1:].prod())
-        if len(bits) != -(-count // 8):
-            raise ValueError(f"{len(bits)} bytes of masks, not {count} bits")
-        masks = np.unpackbits(bits, count=count).view(np.bool_)
-        video.masks = torch.from_numpy(masks.reshape(shape[1:]))
-    if "scene_logits" in arrays:
-        video.scene_logits = torch.from_numpy(arrays["scene_logits"])
-    return video
+def _tensor(
+    file: Any, name: str, dtype: str, shape: Sequence[int | None], most: int = _MOST_PIXELS
+) -> np.ndarray:
+    """An entry of a shard; raise `ValueError` where its header shows it to be another kind.
+
+    `None` in the shape stands for any number, `most` bounds the number of elements.
+    """
+    entry = file.get_slice(name)
+    found = entry.get_shape()
+    fits = len(found) == len(shape) and all(
+        wanted in (None, size) for size, wanted in zip(found, shape, strict=True)
+    )
+    if entry.get_dtype() != dtype or not fits or not 0 < math.prod(found) <= most:
+        wanted = str(list(shape)).replace("None", "*")
+        raise ValueError(f"{name} is {entry.get_dtype()} {found}, not {dtype} {wanted}")
+    return file.get_tensor(name)
 
 
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then rename it."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+def _unpacked(file: Any, name: str, shape: list[int]) -> Tensor:
+    """The masks of a video; raise `ValueError` or `zlib.error` where they have another size."""
+    count = math.prod(shape)
+    size = -(-count // 8)
+    packed = _tensor(file, name, "U8", [None], most=size + size // 1000 + 100)
+    inflater = zlib.decompressobj()
+    bits = inflater.decompress(packed.data, size + 1)  # a byte too many shows, and no more of them
+    if len(bits) != size or not inflater.eof:
+        raise ValueError(f"{len(bits)} bytes of masks, not {count} bits")
+    masks = np.unpackbits(np.frombuffer(bits, np.uint8), count=count).view(np.bool_)
+    return torch.from_numpy(masks.reshape(shape))
