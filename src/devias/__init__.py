@@ -12,7 +12,7 @@ __all__ = ["__version__", "load_model"]
 def __getattr__(name: str) -> Any:
     # Imported on first use, so that `import devias` stays light.
     if name == "load_model":
-        from devias.models import load_model
+        from devias.weights.infer import load_model
 
         return load_model
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
+from devias import load_model
 from devias.cli.export import export
 from devias.config import config_dir
-from devias.models import load_model
 from devias.models.architecture import describe
 from devias.models.backbone import VideoViT
 from devias.models.baselines import TokenViT

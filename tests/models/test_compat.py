@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from devias.models import load_model
+from devias import load_model
 from devias.models.architecture import describe
 from helpers import compose_run, run_parts
 from released_layout import by_formula, devias_shapes

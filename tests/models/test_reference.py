@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from devias.models import load_model
+from devias import load_model
 from devias.models.matching import SlotMatcher
 from devias.structures import Roles
 from released_layout import (

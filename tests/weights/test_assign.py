@@ -77,6 +77,59 @@ class TestBackbone:
             report
         )
 
+    @pytest.mark.parametrize(
+        "prefix",
+        [
+            *("_orig_mod.module.", "model.module.", "module.model._orig_mod.", "net.", "encoder."),
+            *("backbone.", "model.backbone.", "module.encoder.", "backbone.module.", "a.b.c."),
+        ],
+    )
+    def test_prefixes_in_any_order(self, tmp_path, prefix):
+        state = by_formula(vit_shapes(**VIT) | norm("norm", DIM))
+        path = save(tmp_path, {prefix + name: t for name, t in state.items()} | {"loss.x": state})
+        model = backbone()
+        assert load_backbone(model, path).new == ["pos_embed"]
+        assert_holds(model, expected_backbone(state))
+
+    def test_wrapped_blocks(self, tmp_path):
+        state = by_formula(vit_shapes(**VIT) | norm("norm", DIM))
+        middle = "blocks.1._checkpoint_wrapped_module."
+        path = save(tmp_path, {k.replace("blocks.1.", middle): t for k, t in state.items()})
+        model = backbone()
+        load_backbone(model, path)
+        assert_holds(model, expected_backbone(state))
+
+    def test_a_student_goes_before_its_teacher(self, tmp_path):
+        state = by_formula(vit_shapes(**VIT) | norm("norm", DIM))
+        both = {f"teacher.{k}": t + 1 for k, t in state.items()}
+        both |= {f"student.{k}": t for k, t in state.items()}
+        model = backbone()
+        report = load_backbone(model, save(tmp_path, both))
+        assert_holds(model, expected_backbone(state))
+        assert "taken from 'student.', not from teacher." in str(report)
+
+    @pytest.mark.parametrize(
+        ("prefixes", "message"),
+        [
+            (("rgb.", "flow."), r"several ViTs, below rgb\., flow\."),
+            (("", "module."), "patch_embed.proj.weight twice|twice, plainly and below a wrapper"),
+        ],
+    )
+    def test_two_vits_with_nothing_to_choose_by(self, tmp_path, prefixes, message):
+        state = by_formula(vit_shapes(**VIT))
+        both = {prefix + name: t for prefix in prefixes for name, t in state.items()}
+        with pytest.raises(WeightsError, match=rf"weights\.pth: .*{message}"):
+            load_backbone(backbone(), save(tmp_path, both))
+
+    @pytest.mark.parametrize("name", ["pos_embed", "cls_token", "norm.weight", "blocks.0.gamma_1"])
+    @pytest.mark.parametrize("shape", [(), (0,), (11,), (1, 11), (1, 0, DIM), (2, 3, DIM)])
+    def test_tensors_of_wrong_shapes(self, tmp_path, name, shape):
+        state = by_formula(vit_shapes(**VIT) | norm("norm", DIM)) | {name: torch.ones(shape)}
+        with pytest.raises(WeightsError, match=r"weights\.pth"):
+            load_weights(
+                TokenViT(backbone(num_tokens=1), UnifiedHead(DIM, 2, 0)), save(tmp_path, state)
+            )
+
     @pytest.mark.parametrize("tied", [True, False])
     def test_released_devias(self, tmp_path, tied):
         shapes = devias_shapes(**VIT, rounds=3, slots=2, classes=9, inner=8, mask=(6, 5, 4))

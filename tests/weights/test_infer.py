@@ -1,4 +1,5 @@
 import argparse
+import json
 import subprocess
 import sys
 
@@ -7,16 +8,18 @@ import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 import devias
-from devias.models import load_model
+from devias import load_model
 from devias.models.architecture import describe
 from devias.models.backbone import VideoViT
 from devias.models.baselines import TokenViT
 from devias.models.devias import DEVIAS
 from devias.models.heads import SeparateHeads, UnifiedHead
+from devias.models.segmentation_decoder import SegmentationDecoder
 from devias.models.slot_attention import SlotAttention
-from devias.weights.infer import _ratio
+from devias.weights.infer import _ratio, load_vit
 from devias.weights.read import WeightsError
 from devias.weights.write import save_weights
 from released_layout import by_formula, devias_shapes, linear, norm, vit_shapes
@@ -304,6 +307,88 @@ def test_our_own_backbone_becomes_a_new_devias(tmp_path):
     save_weights(backbone, tmp_path / "x.safetensors")
     model = load_model(tmp_path / "x.safetensors", 5, 4)
     torch.testing.assert_close(model.backbone.state_dict(), backbone.state_dict())
+
+
+def recursive():
+    description = {"type": "DEVIAS"}
+    description["backbone"] = description
+    return description
+
+
+@pytest.mark.parametrize("load", [load_model, load_vit])
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ({}, "unknown model type None"),
+        ({"type": "X"}, "unknown model type 'X'"),
+        ({"type": ["VideoViT"]}, "unknown model type"),
+        ({"type": "VideoViT", "depht": 3}, "VideoViT: it takes no depht"),
+        ({"type": "VideoViT", "depth": 10**9}, "VideoViT.depth must be between 0 and 1000"),
+        ({"type": "VideoViT", "embed_dim": -12}, "VideoViT.embed_dim must be between"),
+        ({"type": "VideoViT", "embed_dim": "x"}, "cannot build a VideoViT"),
+        ({"type": "VideoViT", "embed_dim": {"type": "VideoViT"}}, "cannot build a VideoViT"),
+        ({"type": "VideoViT", "num_heads": 0}, "cannot build a VideoViT"),
+        ({"type": "VideoViT", "image_size": [8]}, "cannot build a VideoViT"),
+        ({"type": "VideoViT", "image_size": [[8]]}, "VideoViT.image_size cannot hold a list"),
+        ({"type": "VideoViT", "image_size": 2**19, "num_frames": 2**19}, "describes"),
+        ({"type": "SlotAttention", "dim": 6}, "describes a SlotAttention, no whole model"),
+        (
+            {"type": "DEVIAS", "backbone": 3, "slot_attention": 3, "head": 3},
+            "cannot build a DEVIAS",
+        ),
+        (recursive(), "backbone must be a plain value"),
+    ],
+)
+def test_descriptions_of_no_model(tmp_path, load, architecture, message):
+    state = our_devias().state_dict()
+    torch.save({"state_dict": state, "architecture": architecture}, tmp_path / "x.ckpt")
+    with pytest.raises(WeightsError, match=rf"x\.ckpt.*{message}"):
+        load(tmp_path / "x.ckpt")
+
+
+def test_a_description_of_a_far_larger_model_takes_no_memory(tmp_path):
+    described = {"type": "VideoViT", "embed_dim": 12 * 2**16}  # 350 terabytes
+    state = our_devias().backbone.state_dict()
+    torch.save({"state_dict": state, "architecture": described}, tmp_path / "x.ckpt")
+    message = r"x\.ckpt .*: of \d+ bytes, they describe a model of \d{15}"
+    with pytest.raises(WeightsError, match=message):
+        load_vit(tmp_path / "x.ckpt")
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"num_frames": "16"}, "num_frames"),
+        ({"image_size": [8, 8]}, "image_size"),
+        ({"num_frames": True}, "num_frames"),
+        ({"num_frames": 10**9, "image_size": 10**9}, "num_frames 1000000000 and image_size"),
+        ({"num_frames": 4, "image_size": 8, "num_attention_heads": {}}, "num_attention_heads"),
+    ],
+)
+def test_settings_of_the_wrong_type(tmp_path, settings, key):
+    path = save(tmp_path, vit(*MEAN), args=argparse.Namespace(**settings))
+    with pytest.raises(WeightsError, match=rf"x\.pth.* {key}"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "lightning"])
+def test_files_that_know_a_part_by_its_former_name(tmp_path, kind):
+    """The segmentation decoder was called a silhouette decoder."""
+    backbone = VideoViT(8, 4, 4, embed_dim=6, depth=1, num_heads=2, num_tokens=1)
+    decoder = SegmentationDecoder(6)
+    model = TokenViT(backbone, UnifiedHead(6, 5, 0), segmentation_decoder=decoder).eval()
+    state = {k.replace("segmentation_", "silhouette_"): t for k, t in model.state_dict().items()}
+    description = describe(model)
+    decoder = description.pop("segmentation_decoder") | {"type": "SilhouetteDecoder"}
+    description["silhouette_decoder"] = decoder
+    if kind == "safetensors":
+        save_file(state, tmp_path / "x", metadata={"architecture": json.dumps(description)})
+    else:
+        state = {f"model.{name}": tensor for name, tensor in state.items()}
+        torch.save({"state_dict": state, "architecture": description}, tmp_path / "x")
+    twin = load_model(tmp_path / "x")
+    torch.testing.assert_close(twin.state_dict(), model.state_dict(), rtol=0, atol=0)
+    assert load_vit(tmp_path / "x").grid == (2, 2, 2)
 
 
 def test_shared_rounds_of_unknown_number_are_refused(tmp_path):

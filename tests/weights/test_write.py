@@ -1,15 +1,17 @@
+import os
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from devias.models import load_model
+from devias import load_model
 from devias.models.backbone import VideoViT
 from devias.models.baselines import TokenViT
 from devias.models.devias import DEVIAS
 from devias.models.heads import SeparateHeads, UnifiedHead
 from devias.models.mask_decoder import MaskDecoder, PixelDecoder
 from devias.models.slot_attention import SlotAttention
-from devias.weights.write import released_state, save_weights
+from devias.weights.write import released_state, save_description, save_released, save_weights
 from released_layout import by_formula, devias_shapes, linear, norm, vit_shapes
 
 DIM = 12
@@ -91,6 +93,17 @@ def test_three_tokens_have_no_released_name():
     backbone = VideoViT(8, 4, 4, embed_dim=DIM, depth=1, num_heads=2, num_tokens=3)
     with pytest.raises(ValueError, match="it has 3 extra tokens"):
         released_state(TokenViT(backbone, UnifiedHead(DIM, 5, 4)))
+
+
+@pytest.mark.parametrize("save", [save_weights, save_released, save_description])
+def test_files_are_readable_as_the_umask_says(tmp_path, save):
+    backbone = VideoViT(8, 4, 4, embed_dim=DIM, depth=1, num_heads=2, num_tokens=2)
+    before = os.umask(0o022)
+    try:
+        save(TokenViT(backbone, SeparateHeads(DIM, 5, 4)), tmp_path / "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x").stat().st_mode & 0o777 == 0o644
 
 
 def test_files_appear_whole(tmp_path):

@@ -15,6 +15,12 @@ from torch import nn
 
 Part = TypeVar("Part", bound=type[nn.Module])
 
+MOST_NESTED = 1
+"""A whole model has parts, and they have none."""
+MOST_LAYERS = 1000
+MOST = 2**20
+"""Beyond any number in a description, be it of layers or of anything else."""
+
 _PARTS: dict[str, type[nn.Module]] = {}
 
 
@@ -61,17 +67,46 @@ def describe(model: nn.Module) -> dict[str, Any]:
 def build(description: Mapping[str, Any]) -> nn.Module:
     """The model of a description, with fresh weights.
 
+    Under `torch.device("meta")` it costs no memory, whatever the description says.
+
     Raises:
-        ValueError: an unknown class, or arguments it does not take.
+        ValueError: it is no description: an unknown class, arguments it does not take, or numbers
+            that no model has.
     """
-    arguments = {
-        name: build(value) if isinstance(value, Mapping) else value
-        for name, value in description.items()
-    }
+    return _build(description, MOST_NESTED)
+
+
+def _build(description: Any, nested: int) -> nn.Module:
+    if not isinstance(description, Mapping):
+        raise ValueError(f"a model is described by a mapping, not a {type(description).__name__}")
+    arguments = dict(description)
     name = arguments.pop("type", None)
-    if name not in _PARTS:
-        raise ValueError(f"unknown model type {name!r}; known are {', '.join(sorted(_PARTS))}")
+    if not isinstance(name, str) or name not in _PARTS:
+        known = ", ".join(sorted(_PARTS))
+        raise ValueError(f"unknown model type {repr(name)[:60]}; known are {known}")
+    taken = inspect.signature(_PARTS[name]).parameters
+    for argument, value in arguments.items():
+        if argument not in taken:
+            raise ValueError(f"cannot build a {name}: it takes no {str(argument)[:60]}")
+        if isinstance(value, Mapping):
+            if not nested:
+                raise ValueError(f"cannot build a {name}: {argument} must be a plain value")
+            arguments[argument] = _build(value, nested - 1)
+        else:
+            _check_plain(f"{name}.{argument}", argument, value)
     try:
         return _PARTS[name](**arguments)
-    except TypeError as error:
+    except Exception as error:  # a constructor trusts its caller; of a file's values all may come
         raise ValueError(f"cannot build a {name}: {error}") from error
+
+
+def _check_plain(where: str, argument: str, value: Any) -> None:
+    """Refuse what no constructor is given, and numbers that would take forever to build."""
+    most = MOST_LAYERS if argument in ("depth", "iterations") else MOST
+    several = isinstance(value, list | tuple) and len(value) <= MOST_LAYERS
+    for item in value if several else [value]:
+        if isinstance(item, int | float):
+            if not 0 <= item <= most:
+                raise ValueError(f"{where} must be between 0 and {most}")
+        elif several or not (item is None or isinstance(item, str)):
+            raise ValueError(f"{where} cannot hold a {type(item).__name__}")

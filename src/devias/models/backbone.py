@@ -90,7 +90,7 @@ class VideoViT(nn.Module):
                 drop_path=rate,
                 norm_layer=norm_layer,  # type: ignore[arg-type]
             )
-            for rate in torch.linspace(0, drop_path_rate, depth).tolist()
+            for rate in torch.linspace(0, drop_path_rate, depth, device="cpu").tolist()
         )
         self.norm = norm_layer(embed_dim) if final_norm else nn.Identity()
         self.apply(_init_weights)

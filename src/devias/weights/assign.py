@@ -16,8 +16,9 @@ from torch import Tensor
 from devias.models.backbone import Grid, VideoViT, interpolate_positions, sincos_positions
 from devias.models.baselines import TokenViT
 from devias.models.devias import DEVIAS
-from devias.weights.convert import State, Weights, convert, some
-from devias.weights.read import WeightsError, read
+from devias.weights.convert import State, Weights, convert
+from devias.weights.errors import WeightsError, some
+from devias.weights.read import read
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def read_weights(source: str | Path) -> Weights:
     """Read and recognise a weight file, a Hugging Face folder or hub id, or `package:NAME`.
 
     Raises:
-        FileNotFoundError: there is nothing of that name.
+        MissingWeightsError: there is nothing of that name.
         WeightsError: it cannot be read, or is of no known format.
     """
     file = read(source)
@@ -89,11 +90,13 @@ def load_backbone(
         strict: refuse a source that has more blocks than the backbone.
 
     Raises:
-        FileNotFoundError: there is no such source.
+        MissingWeightsError: there is no such source.
         WeightsError: it cannot be read, or does not fill the embedding and every block.
     """
     weights = source if isinstance(source, Weights) else read_weights(source)
-    report = LoadReport(weights.source, weights.format, ignored=list(weights.ignored))
+    report = LoadReport(
+        weights.source, weights.format, ignored=list(weights.ignored), notes=list(weights.notes)
+    )
     state = {}
     for name, tensor in weights.state.items():
         if name.startswith("backbone."):
@@ -105,7 +108,8 @@ def load_backbone(
     _fit_tokens(state, backbone, report)
 
     expected = backbone.state_dict()
-    problems = _differences(state, {k: t for k, t in expected.items() if k not in MAY_BE_NEW})
+    needed = {k: t for k, t in expected.items() if k in state or k not in MAY_BE_NEW}
+    problems = _differences(state, needed)
     blocks = [name for name in state if name.startswith("blocks.") and name not in expected]
     if strict and blocks:
         problems.append(f"it has blocks the backbone lacks: {some(blocks)}")
@@ -133,7 +137,7 @@ def load_weights(
             head of other classes; otherwise such a part, the backbone excepted, stays new.
 
     Raises:
-        FileNotFoundError: there is no such source.
+        MissingWeightsError: there is no such source.
         WeightsError: it cannot be read or does not fit.
     """
     weights = source if isinstance(source, Weights) else read_weights(source)
@@ -201,7 +205,7 @@ def _fit_positions(state: State, backbone: VideoViT, weights: Weights, report: L
         if grid is None:
             report.notes.append(f"its {positions.shape[1]} positions left out, their grid unknown")
             return
-    if positions.shape[2] != backbone.embed_dim:
+    if positions.shape[::2] != (1, backbone.embed_dim):
         return  # refused for its width by the caller, with all else
     patches = interpolate_positions(positions[:, source_extra:].float(), grid, backbone.grid)
     tokens = (positions if source_extra == extra else backbone.pos_embed)[:, :extra]
@@ -218,14 +222,18 @@ def _layout(
     count = positions.shape[1]
     extra = state["tokens"].shape[1] if "tokens" in state else 0
     if weights.grid:
-        return weights.grid, count - math.prod(weights.grid)
+        extra = count - math.prod(weights.grid)
+        if extra < 0:
+            sizes = "×".join(map(str, weights.grid))
+            raise WeightsError(f"{weights.source} has {count} positions for {sizes} tokens")
+        return weights.grid, extra
     is_image = state["patch_embed.proj.weight"].ndim == 4
     if count - extra == math.prod(backbone.grid) and not is_image:
         return backbone.grid, extra
     frames = 1 if is_image else backbone.grid[0]
     for tokens in (extra, 0):  # some image ViTs give their tokens no position
-        side = math.isqrt((count - tokens) // frames)
-        if frames * side**2 == count - tokens:
+        side = math.isqrt(max(count - tokens, 0) // frames)
+        if frames * side**2 == count - tokens > 0:
             return (frames, side, side), tokens
     return None, extra
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from devias.models.backbone import Grid
-from devias.weights.read import WeightFile, WeightsError
+from devias.models.architecture import build
+from devias.models.backbone import Grid, VideoViT
+from devias.weights.errors import WeightsError, some
+from devias.weights.read import ARCHITECTURE, WeightFile
 
 State = dict[str, Tensor]
 Rules = list[tuple[str, str]]
@@ -30,6 +33,34 @@ OURS = (
     "fc_norm.",
 )
 """How the parameter names of `DEVIAS` and `TokenViT` begin."""
+
+FORMER_NAMES = {
+    "silhouette_decoder": "segmentation_decoder",
+    "SilhouetteDecoder": "SegmentationDecoder",
+}
+"""Parts and classes that our own files of before 0.2 know by another name."""
+
+EMBEDDING = "patch_embed.proj.weight"
+HUGGING_FACE_EMBEDDING = "embeddings.patch_embeddings.projection.weight"
+"""The parameters by which a ViT is found, whatever is written before their names."""
+
+TRANSPARENT = re.compile(
+    r"(?<![^.])(module|_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+)
+"""What parallel, compiled and checkpointed modules put before names, or amid them."""
+
+KNOWN_PREFIX = re.compile(r"((model|net|network|backbone|encoder|videomae|vit|student)\.)*")
+AVERAGED_PREFIX = re.compile(r"ema|averag|teacher|momentum|target", re.IGNORECASE)
+"""Where a ViT stands in what was trained; and where the average of one, a second choice."""
+
+FOREIGN = re.compile(
+    r"backbone\.(cls_token|scene_token|(head|fc_norm|agg_block|mask_predictor)\.|"
+    r"blocks\.\d+\.(attn\.[qv]_bias|attn\.[qkv]\.|gamma_|ls\d))"
+)
+"""Parameters that no backbone of ours has: a whole ViT of others is called `backbone` there."""
+
+MOST_TOKENS = 2**16
+"""Of a clip; ten times those of 16 frames of 512²."""
 
 RELEASED_SLOT_HEADS = 4
 """The released slot attention has 4 heads, whatever its width."""
@@ -108,6 +139,8 @@ class Weights:
     """As in `WeightFile`."""
     architecture: dict[str, Any] | None = None
     """As in `WeightFile`."""
+    notes: list[str] = field(default_factory=list)
+    """As in `WeightFile`."""
     source: str = "weights"
     """Where they were read from, for messages."""
 
@@ -124,20 +157,32 @@ def convert(file: WeightFile) -> Weights:
         WeightsError: it is no ViT of a known format, or one with layers this package lacks, or
             one of which parts are missing.
     """
-    tensors = strip_wrappers(file.tensors)
-    extra: dict[str, Any] = {"settings": file.settings, "architecture": file.architecture}
-    if "backbone.patch_embed.proj.weight" in tensors:
+    tensors, notes = strip_wrappers(file.tensors)
+    architecture = None if file.architecture is None else _renamed(file.architecture)
+    file = replace(file, architecture=architecture)
+    extra: dict[str, Any] = {
+        "settings": file.settings,
+        "architecture": architecture,
+        "notes": file.notes + notes,
+    }
+    if f"backbone.{EMBEDDING}" in tensors and not any(map(FOREIGN.match, tensors)):
+        tensors = _renamed(tensors)
         state = {name: value for name, value in tensors.items() if name.startswith(OURS)}
         ignored = [name for name in tensors if name not in state]
+        _check_ranks(state)
         return Weights(state, "this package", ignored, *_trained_on(state, file), **extra)
 
     tensors, label, ignored = _as_vit(tensors)
     ignored += _drop_unused(tensors)
     rules = SEPARATE_HEADS if "scene_head.weight" in tensors else RELEASED
-    _join_tokens(tensors)
-    _fold_layer_scale(tensors)
-    _fuse_qkv(tensors)
+    try:
+        _join_tokens(tensors)
+        _fold_layer_scale(tensors)
+        _fuse_qkv(tensors)
+    except (RuntimeError, IndexError) as error:  # PyTorch's, of shapes
+        raise WeightsError(f"parts of the {label} do not fit each other: {error}") from error
     state, left = rename(tensors, rules)
+    _check_ranks(state)
     unknown = [name for name in left if name.startswith(("blocks.", "agg_block.layers."))]
     if unknown:
         raise WeightsError(f"the {label} has layers this package lacks: {some(unknown)}")
@@ -163,42 +208,91 @@ def rename(tensors: State, rules: Rules) -> tuple[State, list[str]]:
     return renamed, left
 
 
-def strip_wrappers(tensors: State) -> State:
-    """Drop what DistributedDataParallel, `torch.compile` and a LightningModule put before names."""
-    for prefix in ("module.", "model."):
-        if any(name.startswith(prefix) for name in tensors):
-            # A LightningModule's other parts, its metrics for one, are no part of the model.
-            tensors = {
-                name.removeprefix(prefix): tensor
-                for name, tensor in tensors.items()
-                if name.startswith(prefix)
-            }
-    return {name.replace("_orig_mod.", ""): tensor for name, tensor in tensors.items()}
+def strip_wrappers(tensors: State) -> tuple[State, list[str]]:
+    """Drop what training codes put before the names of a ViT, in whatever order and nesting.
+
+    A LightningModule's other parts, its metrics for one, are no part of the model and left out.
+
+    Returns:
+        The tensors, and what is to be told of the choice where there are several ViTs.
+
+    Raises:
+        WeightsError: several ViTs with nothing to choose by; or two tensors of one name.
+    """
+    bare = {TRANSPARENT.sub("", name): tensor for name, tensor in tensors.items()}
+    if len(bare) != len(tensors):
+        twice = Counter(TRANSPARENT.sub("", name) for name in tensors).most_common(1)[0][0]
+        raise WeightsError(f"they hold {some([twice])} twice, plainly and below a wrapper")
+    endings = (EMBEDDING, HUGGING_FACE_EMBEDDING)
+    found = [
+        name.removesuffix(ending)
+        for name in bare
+        for ending in endings
+        if name == ending or name.endswith(f".{ending}")
+    ]
+    if not found:
+        return bare, []
+    rank = {
+        prefix: (bool(AVERAGED_PREFIX.search(prefix)), not KNOWN_PREFIX.fullmatch(prefix))
+        for prefix in found
+    }
+    prefix, *others = sorted(found, key=lambda prefix: (rank[prefix], prefix.count(".")))
+    if rank[prefix][1] and any(rank[other] == rank[prefix] for other in others):
+        raise WeightsError(f"they hold several ViTs, below {some(found)}: save one alone")
+    notes = [f"taken from {prefix!r}, not from {some(others)}"] if others else []
+    outer = re.sub(r"(?<![^.])(backbone|encoder|videomae)\.$", "", prefix)
+    inside = {n.removeprefix(outer): t for n, t in bare.items() if n.startswith(outer)}
+    return inside, notes
 
 
-def some(names: Iterable[str], most: int = 3) -> str:
-    """The first few of many names."""
-    names = list(names)
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+Named = TypeVar("Named")
+
+
+def _renamed(described: dict[str, Named]) -> dict[str, Named]:
+    """A description or state dict of ours, its parts and their classes by their present names."""
+    renamed: dict[str, Any] = {}
+    for name, value in described.items():
+        first, dot, rest = str(name).partition(".")
+        if isinstance(value, dict) and isinstance(value.get("type"), str):
+            value = value | {"type": FORMER_NAMES.get(value["type"], value["type"])}  # type: ignore[assignment]
+        renamed[FORMER_NAMES.get(first, first) + dot + rest] = value
+    return renamed
+
+
+def _check_ranks(state: State) -> None:
+    """Refuse tensors with too few or many axes for what they are called; sizes are seen later.
+
+    Raises:
+        WeightsError: one has.
+    """
+    axes: dict[str, tuple[int, ...]]
+    axes = {"backbone.pos_embed": (3,), "backbone.tokens": (3,), "slot_attention.slots": (2,)}
+    axes[f"backbone.{EMBEDDING}"] = (4, 5)
+    for name, tensor in state.items():
+        parts = name.split(".")
+        is_norm = any("norm" in part for part in parts[:-1])
+        default = (1,) if is_norm or parts[-1] == "bias" else (2,)
+        if tensor.ndim not in axes.get(name, default) or not all(tensor.shape):
+            raise WeightsError(f"{some([name])} has the shape {list(tensor.shape)}")
 
 
 def _as_vit(tensors: State) -> tuple[State, str, list[str]]:
     """Bring any format to timm's names → tensors, what it is, names left out."""
-    if "encoder.patch_embed.proj.weight" in tensors:
-        inside = [name for name in tensors if name.startswith("encoder.")]
-        encoder = {name.removeprefix("encoder."): tensors[name] for name in inside}
-        outside = [name for name in tensors if name not in inside]
-        return encoder, "VideoMAE pretraining release", outside
+    for prefix, kind in (("encoder.", "VideoMAE pretraining release"), ("backbone.", None)):
+        if f"{prefix}{EMBEDDING}" in tensors:
+            inside = [name for name in tensors if name.startswith(prefix)]
+            encoder, label, ignored = _as_vit({n.removeprefix(prefix): tensors[n] for n in inside})
+            outside = [name for name in tensors if not name.startswith(prefix)]
+            return encoder, kind or label, ignored + outside
     plain = {name.removeprefix("videomae."): tensor for name, tensor in tensors.items()}
-    if "embeddings.patch_embeddings.projection.weight" in plain:
+    if HUGGING_FACE_EMBEDDING in plain:
         renamed, left = rename(plain, HUGGING_FACE)
         return renamed, "Hugging Face VideoMAE", left
-    kernel = tensors.get("patch_embed.proj.weight")
+    kernel = tensors.get(EMBEDDING)
     if kernel is None:
         raise WeightsError(
             "these are no weights of a known format (DEVIAS, its scene model, VideoMAE, Hugging "
-            f"Face VideoMAE, timm ViT): there is no patch embedding among {some(tensors)}"
+            f"Face VideoMAE, timm ViT): there is no patch embedding among {some(tensors, most=9)}"
         )
     if kernel.ndim == 4:
         label = "timm image ViT"
@@ -249,8 +343,10 @@ def _fold_layer_scale(tensors: State) -> None:
         if match:
             gamma = tensors.pop(name)
             layer = match[1] + ("attn.proj" if "1" in match.groups() else "mlp.fc2")
-            tensors[f"{layer}.weight"] = gamma[:, None] * tensors[f"{layer}.weight"]
-            tensors[f"{layer}.bias"] = gamma * tensors[f"{layer}.bias"]
+            for leaf in ("weight", "bias"):
+                if (tensor := tensors.get(f"{layer}.{leaf}")) is not None:
+                    scale = gamma.unflatten(0, (-1, *[1] * (tensor.ndim - 1)))
+                    tensors[f"{layer}.{leaf}"] = scale.expand_as(tensor) * tensor
 
 
 def _fuse_qkv(tensors: State) -> None:
@@ -308,21 +404,57 @@ def _keep_tied_once(state: State) -> int | None:
 
 
 def _trained_on(state: State, file: WeightFile) -> tuple[int | None, tuple[int, int] | None]:
-    """Tubelets and (rows, columns) of the clips, as far as the file or its kind settles them."""
-    if file.architecture:
-        backbone = file.architecture.get("backbone", file.architecture)
-        size, patch = backbone["image_size"], backbone["patch_size"]
-        height, width = (size, size) if isinstance(size, int) else size
-        return backbone["num_frames"] // backbone["tubelet_size"], (height // patch, width // patch)
-    kernel = tuple(state["backbone.patch_embed.proj.weight"].shape[2:])
+    """Tubelets and (rows, columns) of the clips, as far as the file or its kind settles them.
+
+    Raises:
+        WeightsError: the file's description or settings make no sense.
+    """
+    if file.architecture is not None:
+        grid = described(file.architecture).grid
+        return grid[0], grid[1:]
+    kernel = tuple(state[f"backbone.{EMBEDDING}"].shape[2:])
     if len(kernel) != 3 or "backbone.pos_embed" in state:  # stored positions tell themselves
         return None, None
-    frames = file.settings.get("num_frames")
-    pixels = file.settings.get("image_size", file.settings.get("input_size"))
+    frames = count(file.settings, "num_frames")
+    pixels = count(file.settings, "image_size") or count(file.settings, "input_size")
     if kernel == (2, 16, 16):  # all of VideoMAE and DEVIAS: 16 frames of 224²
         frames, pixels = frames or 16, pixels or 224
     side = pixels // kernel[1] if pixels else None
     decoder = [t for name, t in state.items() if name.startswith("mask_decoder.layers.")]
     if decoder:  # a decoded mask has as many values as a frame has patches
         side = math.isqrt(len(decoder[-1]))
-    return frames // kernel[0] if frames else None, (side, side) if side else None
+    tubelets = frames // kernel[0] if frames else None
+    if (tubelets or 1) * (side or 1) ** 2 > MOST_TOKENS:
+        raise WeightsError(f"num_frames {frames} and image_size {pixels} are no clip's")
+    return tubelets, (side, side) if side else None
+
+
+def count(settings: Mapping[str, Any], name: str) -> int | None:
+    """A whole positive number among a file's settings; `None` where it is not given.
+
+    Raises:
+        WeightsError: it is something else.
+    """
+    value = settings.get(name)
+    if value is None or (type(value) is int and value > 0):
+        return value
+    raise WeightsError(f"its setting {name} must be a whole number above 0, not {some([value])}")
+
+
+def described(architecture: Mapping[str, Any]) -> VideoViT:
+    """The backbone that a file says it is of, without memory for its parameters.
+
+    Raises:
+        WeightsError: the description is not one of ours.
+    """
+    try:
+        with torch.device("meta"):
+            model = build(architecture)
+    except ValueError as error:
+        raise WeightsError(f"its {ARCHITECTURE} describes no model: {error}") from error
+    backbone = getattr(model, "backbone", model)
+    if not isinstance(backbone, VideoViT):
+        raise WeightsError(f"its {ARCHITECTURE} describes a {type(model).__name__}, no whole model")
+    if math.prod(backbone.grid) > MOST_TOKENS:
+        raise WeightsError(f"its {ARCHITECTURE} describes clips of over {MOST_TOKENS} tokens")
+    return backbone

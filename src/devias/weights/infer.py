@@ -9,17 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+from torch import nn
+
 from devias.models.architecture import build
 from devias.models.backbone import VideoViT
 from devias.models.baselines import TokenViT
 from devias.models.devias import DEVIAS
 from devias.weights.assign import load_backbone, load_weights, read_weights
-from devias.weights.convert import RELEASED_SLOT_HEADS, Weights, some
-from devias.weights.read import WeightsError
+from devias.weights.convert import RELEASED_SLOT_HEADS, Weights, count
+from devias.weights.errors import WeightsError, some
 
 log = logging.getLogger(__name__)
 
 Description = dict[str, Any]
+
+MOST_GROWTH, MOST_NEW = 4, 2**28
+"""How many times the bytes of the weights a model may take, those of one byte a number becoming
+float, and how many more for parts that start anew."""
 
 
 def load_model(
@@ -48,7 +55,7 @@ def load_model(
         num_heads: attention heads of a block.
 
     Raises:
-        FileNotFoundError: there is no such source.
+        MissingWeightsError: there is no such source.
         WeightsError: it cannot be read, lacks parameters, has other class counts, or something
             must be told; the message says what.
         ValueError: unknown `compat`.
@@ -63,7 +70,7 @@ def load_model(
         raise WeightsError(f"{path} ({weights.format}): {error}") from error
     if compat and "slot_attention" in description:
         description["slot_attention"]["key_normalization"] = _key_normalization(compat)
-    model = build(description)
+    model = _build(weights, description)
     if not isinstance(model, DEVIAS | TokenViT):
         raise WeightsError(f"{path} describes a {type(model).__name__}, not a whole model")
     complete = any(name.startswith("head.") for name in weights.state)
@@ -85,7 +92,7 @@ def load_vit(
     """Build and load the backbone alone of what a weight file holds; arguments as `load_model`.
 
     Raises:
-        FileNotFoundError: there is no such source.
+        MissingWeightsError: there is no such source.
         WeightsError: it cannot be read, lacks parameters, or something must be told.
     """
     weights = read_weights(path)
@@ -94,12 +101,29 @@ def load_vit(
         description = _stored_backbone(weights) or _backbone(weights, sizes)
     except WeightsError as error:
         raise WeightsError(f"{path} ({weights.format}): {error}") from error
-    backbone = build(description)
+    backbone = _build(weights, description)
     assert isinstance(backbone, VideoViT)
     if weights.architecture is None:
         weights = replace(weights, patches=None)  # as in `load_model`
     log.info("%s", load_backbone(backbone, weights))
     return backbone.eval()
+
+
+def _build(weights: Weights, description: Description) -> nn.Module:
+    """The model of a description, if it is one of the size of the weights.
+
+    Raises:
+        WeightsError: it is none, or another size altogether; no memory was taken for it.
+    """
+    try:
+        with torch.device("meta"):
+            plan = build(description).state_dict()
+        needed, stored = (sum(t.nbytes for t in s.values()) for s in (plan, weights.state))
+        if needed > MOST_GROWTH * stored + MOST_NEW:
+            raise ValueError(f"of {stored} bytes, they describe a model of {needed}")
+        return build(description)
+    except ValueError as error:
+        raise WeightsError(f"{weights.source} ({weights.format}): {error}") from error
 
 
 def _stored_backbone(weights: Weights) -> Description | None:
@@ -238,7 +262,7 @@ def _head(
     if roles < 2 and rows != (num_actions or 0) + (num_scenes or 0):
         return counts | _single_task(rows, num_actions, num_scenes, scenes_first=roles == 1)
     if num_actions is None and num_scenes is None:
-        num_actions = weights.settings.get("nb_classes")  # the released command line's name
+        num_actions = count(weights.settings, "nb_classes")  # the released command line's name
     if num_actions is None and num_scenes is None:
         raise WeightsError(f"its head has {rows} classes in all: give num_actions or num_scenes")
     if num_actions is None:
@@ -276,9 +300,9 @@ def _key_normalization(compat: Literal["paper", "official"]) -> str:
 
 def _num_heads(weights: Weights, dim: int) -> int:
     """Heads of a ViT, which weights do not show: 64 channels each, but for the largest."""
-    told = weights.settings.get("num_attention_heads")
+    told = count(weights.settings, "num_attention_heads")
     if told:
-        return int(told)
+        return told
     if dim in (1280, 1408):  # ViT-H and ViT-g have 16 heads, of 80 and 88 channels
         return 16
     if dim % 64:

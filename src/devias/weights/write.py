@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors.torch import save
 from torch import nn
 
+from devias.files import atomic_path, write_text
 from devias.models.architecture import describe
 from devias.models.backbone import sincos_positions
 from devias.models.baselines import TokenViT
@@ -24,9 +23,9 @@ from devias.weights.convert import (
     SEPARATE_HEADS,
     State,
     rename,
-    some,
 )
-from devias.weights.read import ARCHITECTURE, WeightsError
+from devias.weights.errors import WeightsError, some
+from devias.weights.read import ARCHITECTURE
 
 
 def save_weights(model: nn.Module, path: str | Path) -> None:
@@ -36,8 +35,8 @@ def save_weights(model: nn.Module, path: str | Path) -> None:
     """
     state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
     metadata = {ARCHITECTURE: json.dumps(describe(model))}
-    # Not `save_file`, whose files only their owner may read.
-    _write_whole(path, lambda partial: partial.write_bytes(save(state, metadata)))
+    with atomic_path(path) as partial:
+        partial.write_bytes(save(state, metadata))  # files of `save_file` only their owner may read
 
 
 def save_description(model: nn.Module, path: str | Path) -> None:
@@ -45,8 +44,7 @@ def save_description(model: nn.Module, path: str | Path) -> None:
 
     The safetensors file holds the same; nothing here reads this one.
     """
-    text = json.dumps(describe(model), indent=2) + "\n"
-    _write_whole(path, lambda partial: partial.write_text(text, "utf-8"))
+    write_text(path, json.dumps(describe(model), indent=2) + "\n")
 
 
 def save_released(model: nn.Module, path: str | Path) -> None:
@@ -58,19 +56,8 @@ def save_released(model: nn.Module, path: str | Path) -> None:
     if not isinstance(model, DEVIAS | TokenViT):
         raise WeightsError(f"the released layout is for whole models, not a {type(model).__name__}")
     content = {"model": released_state(model)}
-    _write_whole(path, lambda partial: torch.save(content, partial))
-
-
-def _write_whole(path: str | Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a file beside `path`, then rename it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(path) as partial, partial.open("wb") as file:
+        torch.save(content, file)  # by a path it would take no name that begins with a dot
 
 
 def released_state(model: DEVIAS | TokenViT) -> State:
