@@ -7,12 +7,15 @@ four: no codec blurs white into black. The lower half moves, so that frames depe
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 from av.packet import Packet
 
 
@@ -64,9 +67,14 @@ def write_video(
     return path
 
 
-def remux(source: Path, target: Path, edit: Callable[[list[Packet]], Iterable[Packet]]) -> Path:
+def remux(
+    source: Path,
+    target: Path,
+    edit: Callable[[list[Packet]], Iterable[Packet]] = list,
+    **options: str,
+) -> Path:
     """Copy the packets of a video as `edit` returns them, without coding them again."""
-    with av.open(str(source)) as reader, av.open(str(target), "w") as writer:
+    with av.open(str(source)) as reader, av.open(str(target), "w", options=options) as writer:
         template = reader.streams.video[0]
         stream = writer.add_stream_from_template(template)
         for packet in edit([packet for packet in reader.demux(template) if packet.size]):
@@ -136,6 +144,66 @@ def _like(packet: Packet, data: bytes) -> Packet:
     return copy
 
 
+def copy_decoding_times(packets: list[Packet]) -> list[Packet]:
+    """Presentation times that are those of decoding, as many a tool makes of an AVI file."""
+    start = packets[0].dts
+    for packet in packets:
+        packet.dts -= start
+        packet.pts = packet.dts
+    return packets
+
+
+def copy_later_decoding_times(packets: list[Packet]) -> list[Packet]:
+    """The same from the middle of the video on."""
+    for packet in packets[len(packets) // 2 :]:
+        packet.pts = packet.dts
+    return packets
+
+
+def mark_all_as_key(packets: list[Packet]) -> list[Packet]:
+    """Key flags on all packets, as of a file whose table of key frames is lost."""
+    for packet in packets:
+        packet.is_keyframe = True
+    return packets
+
+
+def turn_later_frames(packets: list[Packet]) -> list[Packet]:
+    """Let the second half of an H.264 stream with start codes be shown a quarter turned."""
+    middle = len(packets) // 2
+    turn = BitStreamFilterContext(
+        "h264_metadata=display_orientation=insert:rotate=90", packets[0].stream
+    )
+    turned = [copy for packet in packets[middle:] for copy in turn.filter(packet)]
+    return packets[:middle] + turned
+
+
+def write_field_pairs(path: Path, num_frames: int) -> Path:
+    """Raw H.264, 16×32, whose frames are two packets, a field each; every sample is stored."""
+    units = [
+        # Main profile, level 3; 4 bits of frame number, no reordering, 1 reference, 1×1 pairs
+        # of macroblocks; pictures may be fields.
+        bytes([0x67, 77, 0, 30]) + _bits("1 1 011 010 0 1 1 0 0 1 0 0"),
+        bytes([0x68]) + _bits("1 1 0 0 1 1 1 0 00 1 1 1 0 0 0"),
+    ]
+    for number in range(num_frames):
+        luma = numbered_frame(number, 32, 16).mean(-1).clip(16, 235).astype(np.uint8)
+        for parity in range(2):
+            # First macroblock, kind I, parameter set, frame number, field, parity. The first
+            # field has the number of an IDR picture and two marking bits; the second, one.
+            kind = f"{'1' if number % 2 else '010'} 0 0" if parity == 0 else "0"
+            header = f"1 0001000 1 0000 1 {parity} {kind} 1 000011010"
+            field = _bits(header, stop=False) + luma[parity::2].tobytes() + bytes([128]) * 128
+            units.append(bytes([0x65 if parity == 0 else 0x61]) + field + b"\x80")
+    path.write_bytes(b"".join(b"\0\0\0\1" + unit for unit in units))
+    return path
+
+
+def _bits(text: str, *, stop: bool = True) -> bytes:
+    """Zeros and ones as bytes; `stop`: after the one that ends a unit of H.264."""
+    text = text.replace(" ", "") + "1" * stop
+    return bytes(int(text[i : i + 8].ljust(8, "0"), 2) for i in range(0, len(text), 8))
+
+
 def trim_by_edit_list(path: Path, ticks: int) -> Path:
     """Let the mp4's edit list start `ticks` (units of the track) later than it does."""
     data = bytearray(path.read_bytes())
@@ -158,7 +226,22 @@ def set_display_matrix(path: Path, a: int, b: int, c: int, d: int) -> Path:
     return path
 
 
+def bare_png(width: int, height: int, chunk: bytes) -> bytes:
+    """A 1-bit PNG with `chunk` (kind, then content) before its pixels, all of the first row."""
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    pixels = zlib.compress(bytes(1 + width // 8))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+        for body in (b"IHDR" + header, chunk, b"IDAT" + pixels, b"IEND")
+    )
+
+
 def decode_all(path: Path) -> list[np.ndarray]:
     """The reference: every frame of a full sequential decode, `[H, W, 3]` as stored."""
+    frames = []
     with av.open(str(path)) as container:
-        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+        container.streams.video[0].thread_type = "NONE"
+        for packet in container.demux(video=0):
+            with suppress(av.InvalidDataError):
+                frames += [frame.to_ndarray(format="rgb24") for frame in packet.decode()]
+    return frames

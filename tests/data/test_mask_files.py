@@ -1,4 +1,6 @@
+import os
 import struct
+from zlib import compress
 
 import numpy as np
 import pytest
@@ -7,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from devias.data import mask_files as masks_module
+from devias import files
+from devias.data import mask_files
 from devias.data.mask_files import MaskError, read_masks, write_masks
+from media import bare_png
 
 sides = st.integers(1, 19)
 
@@ -47,6 +51,7 @@ def test_picture_taller_than_pillow_opens(tmp_path, monkeypatch):
         torch.zeros(2, 3, 4),
         torch.zeros(3, 4, dtype=torch.bool),
         torch.zeros(0, 3, 4, dtype=torch.bool),
+        torch.zeros(1, 1, 1, dtype=torch.bool).expand(2**10, 2**10, 2**10 + 1),
     ],
 )
 def test_write_refuses_other_shapes_and_types(tmp_path, masks):
@@ -61,7 +66,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_scrap(tmp_path, monkeypatch):
     def full_disk(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(masks_module.os, "replace", full_disk)
+    monkeypatch.setattr(files.os, "replace", full_disk)
     with pytest.raises(OSError, match="No space"):
         write_masks(path, torch.zeros(1, 2, 2, dtype=torch.bool))
     assert [p.name for p in tmp_path.iterdir()] == ["v.png"]
@@ -90,3 +95,42 @@ def test_errors_name_the_file(tmp_path):
     Image.new("1", (4, 4)).save(tmp_path / "plain.png")
     with pytest.raises(MaskError, match=r"plain\.png: text chunk 'frames' is ''"):
         read_masks(tmp_path / "plain.png")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (bare_png(40_000, 40_000, b"tEXtframes\0004"), "40000×40000 pixels, more than 1073741824"),
+        (bare_png(8, 8, b"zTXtframes\0\0" + compress(b"1" * 2**25)), "not a readable PNG"),
+        (bare_png(8, 8, b"tEXtframes\0" + b"9" * 5000), "'9{20}', which does not divide 8 rows"),
+        (bare_png(8, 8, "tEXtframes\0²".encode("latin-1")), "'²', which does not divide 8 rows"),
+    ],
+)
+def test_bombs_are_refused_before_they_go_off(tmp_path, content, why, monkeypatch):
+    path = tmp_path / "v.png"
+    path.write_bytes(content)
+    monkeypatch.setattr(mask_files.PngImageFile, "load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(MaskError, match=rf"v\.png: .*{why}"):
+        read_masks(path)
+
+
+def test_pipes_do_not_block(tmp_path):
+    os.mkfifo(tmp_path / "v.png")
+    with pytest.raises(MaskError, match=r"v\.png: no such mask file"):
+        read_masks(tmp_path / "v.png")
+
+
+@settings(max_examples=200, deadline=None)
+@given(place=st.integers(0, 200), value=st.integers(0, 255), end=st.integers(0, 200))
+def test_damage_is_a_mask_error_or_harmless(tmp_path_factory, place, value, end):
+    path = tmp_path_factory.mktemp("masks") / "v.png"
+    write_masks(path, torch.rand(3, 9, 11, generator=torch.Generator().manual_seed(0)) < 0.4)
+    data = bytearray(path.read_bytes())
+    data[place % len(data)] = value
+    path.write_bytes(data[: len(data) - end // 2 % len(data)])
+    try:
+        masks = read_masks(path)
+    except MaskError:
+        return
+    assert masks.ndim == 3
+    assert masks.dtype == torch.bool

@@ -1,9 +1,7 @@
-"""ActorSegmentation of the actor on disk: one 1-bit PNG a video, its frames one below the other."""
+"""Ground-truth masks on disk: one 1-bit PNG a video, its frames one below the other."""
 
 from __future__ import annotations
 
-import os
-import uuid
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +11,12 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
 from devias.errors import DeviasError
+from devias.files import atomic_path
 
 FRAMES_KEY = "frames"
 """The PNG text chunk that holds T; the picture is `[T·H, W]`."""
+MAX_PIXELS = 2**30
+"""Of all frames together, a byte of memory each: 14,000 frames of 240×320."""
 
 
 class MaskError(DeviasError, RuntimeError):
@@ -25,46 +26,55 @@ class MaskError(DeviasError, RuntimeError):
 def write_masks(path: Path | str, masks: Tensor) -> None:
     """Write `masks [T, H, W]` bool as one PNG; folders are made, the file appears at once or never.
 
-    Raises `ValueError` for masks of another shape or type, or without a single pixel.
+    Raises:
+        ValueError: masks of another shape or type, without a pixel, or more than `MAX_PIXELS`.
     """
-    if masks.dtype != torch.bool or masks.ndim != 3 or masks.numel() == 0:
+    if masks.dtype != torch.bool or masks.ndim != 3 or not 0 < masks.numel() <= MAX_PIXELS:
         raise ValueError(
-            f"{path}: masks must be bool [T, H, W] with T, H, W ≥ 1, "
+            f"{path}: masks must be bool [T, H, W] with 1 to {MAX_PIXELS} pixels, "
             f"got {masks.dtype} {list(masks.shape)}"
         )
-    path = Path(path)
     num_frames, _, width = masks.shape
     text = PngInfo()
     text.add_text(FRAMES_KEY, str(num_frames))
     picture = Image.fromarray(masks.reshape(-1, width).cpu().numpy())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        picture.save(partial, format="PNG", pnginfo=text)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG", pnginfo=text)
 
 
 def read_masks(path: Path | str) -> Tensor:
     """Read what `write_masks` wrote → bool `[T, H, W]`.
 
-    Raises `MaskError` where the file is missing, damaged, or not such a file.
+    Raises:
+        MaskError: the file is missing, damaged, larger than `MAX_PIXELS`, or not such a file.
     """
+    path = Path(path)
+    if not path.is_file():
+        raise MaskError(f"{path}: no such mask file")
     try:
         # The class itself, as Image.open refuses pictures as tall as those of long videos.
-        with PngImageFile(Path(path)) as picture:
+        with PngImageFile(path) as picture:
+            num_frames = _check_header(path, picture)
             pixels = np.array(picture)
-            count = picture.text.get(FRAMES_KEY, "")
-    except FileNotFoundError as error:
-        raise MaskError(f"{path}: no such mask file") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except MaskError:
+        raise
+    except Exception as error:  # damaged files make Pillow raise errors of a dozen kinds
         raise MaskError(f"{path}: not a readable PNG ({error})") from error
-    if pixels.dtype != np.bool_:
+    return torch.from_numpy(pixels).unflatten(0, (num_frames, -1))
+
+
+def _check_header(path: Path, picture: PngImageFile) -> int:
+    """The number of frames, or `MaskError`, before a pixel is decoded."""
+    width, height = picture.size
+    if picture.mode != "1":
         raise MaskError(f"{path}: not a 1-bit greyscale picture")
-    if not count.isdecimal() or int(count) < 1 or len(pixels) % int(count):
+    if width * height > MAX_PIXELS:
+        raise MaskError(f"{path}: {width}×{height} pixels, more than {MAX_PIXELS}")
+    count = str(picture.info.get(FRAMES_KEY, ""))
+    digits = count if count.isascii() and count.isdecimal() and len(count) < 10 else "0"
+    if int(digits) < 1 or height % int(digits):
         raise MaskError(
-            f"{path}: text chunk {FRAMES_KEY!r} is {count!r}, "
-            f"which does not divide {len(pixels)} rows"
+            f"{path}: text chunk {FRAMES_KEY!r} is {count[:20]!r}, "
+            f"which does not divide {height} rows"
         )
-    return torch.from_numpy(pixels).unflatten(0, (int(count), -1))
+    return int(digits)
