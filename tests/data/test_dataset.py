@@ -6,7 +6,7 @@ import torch
 
 from devias.data.dataset import EvalDataset, SampleKey, TooManyBadVideos, TrainDataset, collate
 from devias.data.mask_files import write_masks
-from devias.data.readers.video import VideoError
+from devias.data.readers import VideoError
 from devias.data.records import VideoRecord
 from devias.data.transforms import EvalTransform, TrainTransform
 from helpers import write_frames

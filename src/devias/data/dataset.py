@@ -17,8 +17,7 @@ from torch.utils.data import Dataset
 
 from devias.data.frame_indices import Indices, segment_frames, train_indices, view_indices
 from devias.data.mask_files import read_masks
-from devias.data.readers.image import open_frames
-from devias.data.readers.video import VideoError
+from devias.data.readers import VideoError, open_frames
 from devias.data.records import PackedRecords, VideoRecord
 from devias.data.transforms import resize_masks
 from devias.errors import DeviasError

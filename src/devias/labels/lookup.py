@@ -27,7 +27,7 @@ from torch import Tensor
 
 from devias.data.datamodule import VideoDataModule
 from devias.data.frame_indices import Indices, nearest_windows, window_indices
-from devias.data.readers.video import VideoError
+from devias.data.readers import VideoError
 from devias.data.records import VideoRecord
 from devias.labels.fingerprint import fingerprint
 from devias.labels.on_device import BatchStage

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from devias.data.datamodule import VideoDataModule
 from devias.data.dataset import TooManyBadVideos, read_frames
 from devias.data.frame_indices import Indices, window_indices
-from devias.data.readers.video import VideoError
+from devias.data.readers import VideoError
 from devias.data.records import PackedRecords, VideoRecord
 from devias.data.transforms import resize_short_side, short_side_size
 from devias.labels.fingerprint import fingerprint

@@ -1,3 +1,4 @@
+import os
 import pickle
 import random
 from collections.abc import Callable
@@ -9,24 +10,29 @@ import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from av.packet import Packet
 
 from devias.data.readers import video as decoding
 from devias.data.readers.video import FrameIndex, VideoError, VideoReader
 from media import (
+    copy_decoding_times,
+    copy_later_decoding_times,
     decode_all,
     hide_pictures,
-    numbered_frame,
+    mark_all_as_key,
     pack_b_frames,
     read_number,
     remux,
     repeat_pictures,
     set_display_matrix,
     trim_by_edit_list,
+    turn_later_frames,
+    write_field_pairs,
     write_video,
 )
 
 Maker = Callable[[Path], Path]
+Editor = Callable[[list[Packet]], list[Packet]]
 
 CLOSED = {"g": 12, "bf": 2}
 REFRESH = {"x264_params": "intra-refresh=1:keyint=10:bframes=2"}
@@ -62,9 +68,45 @@ def started_late(folder: Path) -> Path:
     return folder / "v.ts"
 
 
-def picture(folder: Path) -> Path:
-    Image.fromarray(numbered_frame(0, 48, 64)).save(folder / "v.jpg", quality=95)
-    return folder / "v.jpg"
+def edited(edit: Editor, source: Maker, name: str, **options: str) -> Maker:
+    return lambda folder: remux(source(folder), folder / name, edit, **options)
+
+
+def field_pairs(name: str) -> Maker:
+    def set_times(packets: list[Packet]) -> list[Packet]:
+        for tick, packet in enumerate(packets):
+            packet.pts = packet.dts = tick
+            packet.time_base = Fraction(1, 50)
+        return packets
+
+    return edited(set_times, lambda d: write_field_pairs(d / "fields.h264", 9), name)
+
+
+def backwards(folder: Path) -> Path:
+    """Two recordings in one transport stream, the later one first."""
+    late = write_video(folder / "late.ts", 20, ticks=range(1000, 1020), **CLOSED)
+    early = write_video(folder / "early.ts", 20, **CLOSED)
+    (folder / "v.ts").write_bytes(late.read_bytes() + early.read_bytes())
+    return folder / "v.ts"
+
+
+def cut_short(name: str, codec: str = "libx264") -> Maker:
+    """Cut within its last packet; the index of an mp4 stands before the frames."""
+
+    def make(folder: Path) -> Path:
+        options = {"movflags": "faststart"} if name.endswith("mp4") else {}
+        whole = write_video(folder / f"whole{Path(name).suffix}", 25, codec, g=12, size=(96, 128))
+        path = remux(whole, folder / name, **options)
+        with av.open(str(path)) as container:
+            last = max(
+                (packet for packet in container.demux(video=0) if packet.size),
+                key=lambda packet: packet.pos,
+            )
+            end = last.pos + last.size // 2
+        path.write_bytes(path.read_bytes()[:end])
+        return path
+
+    return make
 
 
 def encoded(name: str, num_frames: int, codec: str = "libx264", **options) -> Maker:
@@ -93,7 +135,7 @@ VIDEOS: dict[str, tuple[Maker, list[int] | None, bool]] = {
     "mp4, gradual refresh": (encoded("v.mp4", 40, **REFRESH), [*range(40)], False),
     "transport stream": (encoded("v.ts", 40, **CLOSED), [*range(40)], False),
     "transport stream, open groups": (encoded("v.ts", 40, **OPEN), [*range(40)], False),
-    "transport stream, mpeg2": (encoded("v.ts", 40, "mpeg2video", **CLOSED), [*range(40)], False),
+    "transport stream, mpeg2": (encoded("v.ts", 40, "mpeg2video", **CLOSED), [*range(40)], True),
     "transport stream, started late": (started_late, None, True),
     "mkv, h264": (encoded("v.mkv", 40, **CLOSED), [*range(40)], False),
     "mkv, vp9": (encoded("v.mkv", 30, "libvpx-vp9", g=12, deadline="realtime"),
@@ -108,7 +150,48 @@ VIDEOS: dict[str, tuple[Maker, list[int] | None, bool]] = {
     "10 bit": (encoded("v.mp4", 12, pix_fmt="yuv420p10le", bf=2), [*range(12)], False),
     "one frame": (encoded("v.mp4", 1), [0], False),
     "one frame, avi": (encoded("v.avi", 1, "mpeg4", bf=2), [0], None),
-    "one picture": (picture, [0], None),
+    **{
+        f"{name}, times of decoding": (
+            edited(copy_decoding_times, encoded("whole.mp4", 40, **CLOSED), name), None, True
+        )
+        for name in ("v.mp4", "v.mov", "v.mkv", "v.ts")
+    },
+    "mp4, hevc, times of decoding": (
+        edited(copy_decoding_times, encoded("whole.mp4", 30, "libx265", bf=2, g=8,
+                                            x265_params="log-level=none"), "v.mp4"),
+        [*range(30)], True),
+    "mp4, mpeg4, times of decoding": (
+        edited(copy_decoding_times, encoded("whole.mp4", 30, "mpeg4", bf=2, g=8), "v.mp4"),
+        [*range(30)], True),
+    "mkv, times of decoding in its second half": (
+        edited(copy_later_decoding_times, encoded("whole.mkv", 40, **CLOSED), "v.mkv"),
+        None, True),
+    "transport stream, times go backwards": (backwards, [*range(20)] * 2, True),
+    "mp4, field pairs": (field_pairs("v.mp4"), [*range(9)], True),
+    "mkv, field pairs": (field_pairs("v.mkv"), [*range(9)], True),
+    "transport stream, field pairs": (field_pairs("v.ts"), [*range(9)], True),
+    "mp4, all marked as key": (
+        edited(mark_all_as_key, encoded("whole.mp4", 30, size=(96, 128), g=10), "v.mp4"),
+        [*range(30)], False),
+    "mp4, mpeg4, all marked as key": (
+        edited(mark_all_as_key, encoded("whole.mp4", 30, "mpeg4", size=(96, 128), g=10), "v.mp4"),
+        [*range(30)], False),
+    **{
+        f"{codec}, all marked as key": (
+            edited(mark_all_as_key, encoded(f"whole.{end}", 20, codec, size=(144, 176), g=10,
+                                            pix_fmt=pix_fmt), f"v.{end}"),
+            [*range(20)], True)
+        for codec, pix_fmt, end in [
+            ("cinepak", "rgb24", "mov"), ("qtrle", "rgb24", "mov"), ("svq1", "yuv410p", "mov"),
+            ("h263", "yuv420p", "avi"), ("flv", "yuv420p", "flv"), ("wmv2", "yuv420p", "avi"),
+            ("mpeg2video", "yuv420p", "mkv"),
+        ]
+    },
+    "mkv, av1": (encoded("v.mkv", 20, "libsvtav1", size=(96, 128), g=8, preset=12),
+                 [*range(20)], False),
+    "mp4, cut": (cut_short("v.mp4"), [*range(24)], True),
+    "avi, cut": (cut_short("v.avi", "mpeg4"), None, True),
+    "mkv, cut": (cut_short("v.mkv"), [*range(24)], None),
 }  # fmt: skip
 
 
@@ -251,9 +334,9 @@ def test_large_videos_are_counted_without_keeping_their_frames(video, monkeypatc
 
 
 def test_missing_and_unreadable_files_are_named(tmp_path):
-    with pytest.raises(VideoError, match=r"gone\.mp4: no such video file"):
+    with pytest.raises(VideoError, match=r"gone\.mp4: no such file"):
         VideoReader(tmp_path / "gone.mp4")
-    with pytest.raises(VideoError, match="not a readable video"):
+    with pytest.raises(VideoError, match="not a regular file"):
         VideoReader(tmp_path)
     for content in (b"", b"<html>not found</html>", bytes(range(256)) * 40):
         (tmp_path / "page.mp4").write_bytes(content)
@@ -262,14 +345,14 @@ def test_missing_and_unreadable_files_are_named(tmp_path):
 
 
 def test_file_without_video_is_named(tmp_path):
-    with av.open(str(tmp_path / "sound.wav"), "w") as container:
-        stream = container.add_stream("pcm_s16le", rate=8000)
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), "s16", "mono")
+    with av.open(str(tmp_path / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), "fltp", "mono")
         sound.sample_rate = 8000
         container.mux(stream.encode(sound))
         container.mux(stream.encode())
-    with pytest.raises(VideoError, match=r"sound\.wav: no video stream"):
-        VideoReader(tmp_path / "sound.wav")
+    with pytest.raises(VideoError, match=r"sound\.mp4: no video stream"):
+        VideoReader(tmp_path / "sound.mp4")
 
 
 def test_frame_numbers_out_of_range_are_named(video):
@@ -311,7 +394,6 @@ def test_mp4_cut_before_its_index_is_unreadable(tmp_path):
 
 def test_damage_costs_only_what_depends_on_it(tmp_path):
     path = write_video(tmp_path / "v.mp4", 40, **CLOSED)
-    reference = decode_all(path)
     with av.open(str(path)) as container:
         places = {
             packet.pts // 512: (packet.pos, packet.size)
@@ -323,11 +405,123 @@ def test_damage_costs_only_what_depends_on_it(tmp_path):
         start, size = places[number]
         data[start : start + size] = bytes(size)
     path.write_bytes(data)
+    left = decode_all(path)
+    assert [read_number(frame) for frame in left] == [*range(12), *range(24, 40)]
+    assert_exact(path, left, [[0, 11, 12, 27], [15], [27]])
+
+
+def test_what_a_decoder_makes_of_damage_is_that_of_a_sequential_decode(tmp_path):
+    path = write_video(tmp_path / "v.mp4", 40, size=(96, 128), **CLOSED)
+    with av.open(str(path)) as container:
+        key = [packet for packet in container.demux(video=0) if packet.is_keyframe][1]
+        place = key.pos + key.size // 3
+    data = bytearray(path.read_bytes())
+    data[place : place + 8] = bytes(byte ^ 0x55 for byte in data[place : place + 8])
+    path.write_bytes(data)
+    reference = decode_all(path)
+    assert len(reference) == 40
+    assert_exact(path, reference, [[12], [14, 30], [23, 39], [2]])
+
+
+def test_frames_keep_the_orientation_and_the_size_of_the_first(tmp_path):
+    path = remux(write_video(tmp_path / "a.ts", 24, **CLOSED), tmp_path / "v.ts", turn_later_frames)
+    with av.open(str(path)) as container:
+        rotations = [frame.rotation for frame in container.decode(video=0)]
+    assert rotations.count(90) == 1
+    turned = rotations.index(90)
+    reference = decode_all(path)
     with VideoReader(path) as reader:
-        for number in (0, 11, 24, 39):
-            assert np.array_equal(reader.read([number])[0], reference[number])
-        with pytest.raises(VideoError, match=r"v\.mp4: frame 15 does not decode \(.*Invalid data"):
-            reader.read([15])
+        frames = reader.read([*range(24)])
+        assert all(np.array_equal(a, b) for a, b in zip(frames, reference, strict=True))
+        assert np.array_equal(reader.read([turned])[0], np.rot90(reference[turned]))
+    small = write_video(tmp_path / "b.ts", 12, size=(32, 40), ticks=range(30, 42), **CLOSED)
+    with path.open("ab") as file:
+        file.write(small.read_bytes())
+    with VideoReader(path) as reader:
+        assert reader.num_frames == 36
+        frames = reader.read([0, 35])
+    with av.open(str(path)) as container:
+        codec = container.streams.video[0].codec_context
+        assert frames.shape == (2, codec.height, codec.width, 3)
+    assert [read_number(frame) for frame in frames.numpy()] == [0, 11]
+
+
+def test_tags_of_other_encodings_are_no_error(tmp_path):
+    plain = write_video(tmp_path / "plain.webm", 3, "libvpx")
+    with av.open(str(plain)) as reader, av.open(str(tmp_path / "v.webm"), "w") as writer:
+        writer.metadata["title"] = "TITLETITLE"
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        for packet in reader.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                writer.mux(packet)
+    data = (tmp_path / "v.webm").read_bytes()
+    assert b"TITLETITLE" in data
+    (tmp_path / "v.webm").write_bytes(data.replace(b"TITLETITLE", b"\xff\xfe\xe9\xe8TITLE\xc3"))
+    with VideoReader(tmp_path / "v.webm") as reader:
+        assert reader.read([2]).shape == (1, 48, 64, 3)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "ffconcat version 1.0\nfile other.ts\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nother.ts\n#EXT-X-ENDLIST\n",
+        "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 9 RTP/AVP 96\n",
+        '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"></MPD>',
+    ],
+    ids=["concat", "hls", "sdp", "dash"],
+)
+@pytest.mark.parametrize("suffix", [".mp4", ".m3u8", ".ffconcat", ".sdp", ".mpd"])
+def test_files_that_name_other_files_are_refused(tmp_path, content, suffix):
+    write_video(tmp_path / "other.ts", 3)
+    path = tmp_path / f"v{suffix}"
+    path.write_text(content)
+    with pytest.raises(VideoError, match=rf"v\{suffix}: not a (readable )?video"):
+        VideoReader(path)
+
+
+def test_names_are_names_and_nothing_else(tmp_path, monkeypatch):
+    video = write_video(tmp_path / "whole.mp4", 3)
+    monkeypatch.chdir(tmp_path)
+    for name in ("a:b.mp4", "http:x.mp4", "file:y.mp4", "concat:a|b.mp4", "%03d.mp4", "a?b#c&.mp4"):
+        (tmp_path / name).write_bytes(video.read_bytes())
+        for path in (name, tmp_path / name):
+            with VideoReader(path) as reader:
+                assert reader.num_frames == 3
+    for name in (
+        "http://localhost/v.mp4",
+        "pipe:0",
+        "concat:whole.mp4|whole.mp4",
+        "file:whole.mp4",
+    ):
+        with pytest.raises(VideoError, match="no such file"):
+            VideoReader(name)
+
+
+def test_pipes_and_devices_do_not_block(tmp_path):
+    os.mkfifo(tmp_path / "v.mp4")
+    for path in (tmp_path / "v.mp4", "/dev/zero"):
+        with pytest.raises(VideoError, match="not a regular file"):
+            VideoReader(path)
+
+
+def test_frames_larger_than_the_limit_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 48 * 64 - 1)
+    with pytest.raises(VideoError, match=r"v\.mp4: frames of 64×48 pixels, more than 3071"):
+        VideoReader(write_video(tmp_path / "v.mp4", 3))
+
+
+def test_whatever_pyav_raises_names_the_file(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "v.mp4", 3)
+
+    def fail(self, packet):
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+    with VideoReader(path) as reader:
+        monkeypatch.setattr(VideoReader, "_decode", fail)
+        with pytest.raises(VideoError, match=r"v\.mp4: not a readable video \(.*invalid start"):
+            reader.read([0])
 
 
 def test_nothing_decodes(tmp_path):

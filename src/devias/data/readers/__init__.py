@@ -1,1 +1,25 @@
 """Readers that return exactly the frames they are asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from devias.data.readers.base import FrameReader, VideoError
+from devias.data.readers.frame_folder import FrameFolderReader
+from devias.data.readers.image import IMAGE_SUFFIXES, ImageReader
+from devias.data.readers.video import VideoReader
+
+__all__ = ["FrameReader", "VideoError", "open_frames"]
+
+
+def open_frames(path: Path | str) -> FrameReader:
+    """A reader of a folder of stills, an image (told by its suffix) or a video file.
+
+    Raises:
+        VideoError: `path` is missing, unreadable or holds no frame.
+    """
+    if Path(path).is_dir():
+        return FrameFolderReader(path)
+    if Path(path).suffix.lower() in IMAGE_SUFFIXES:
+        return ImageReader(path)
+    return VideoReader(path)
