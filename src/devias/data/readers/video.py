@@ -98,6 +98,8 @@ class VideoReader(FrameReader):
     def __init__(self, path: Path | str, index: FrameIndex | None = None) -> None:
         self.path = path
         self._container, self._stream = _open(path)
+        codec = self._stream.codec_context
+        self._size = codec.width, codec.height  # of the container; the decoder may change its own
         self._problem: av.FFmpegError | None = None
         self._kept: list[VideoFrame] = []
         self._at_start = True
@@ -120,10 +122,10 @@ class VideoReader(FrameReader):
     def read(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Tensor:
         """Frames by number; see `FrameReader.read`."""
         wanted, positions = self._distinct(indices)
-        pictures = _Pictures(len(wanted), self._stream)
+        pictures = _Pictures(len(wanted), self._size)
         with _naming(self.path):
             if self.index.counted or not self._decode_after_seeking(wanted, pictures):
-                pictures = _Pictures(len(wanted), self._stream)
+                pictures = _Pictures(len(wanted), self._size)
                 self._decode_in_order(wanted, pictures)
         if not pictures.complete:
             missing = wanted[np.argmin(pictures.filled)]
@@ -306,9 +308,9 @@ def _come_in_order(packets: Sequence[_PacketInfo], delay: int) -> bool:
 class _Pictures:
     """The RGB pictures of one read, allocated at the first of them."""
 
-    def __init__(self, count: int, stream: VideoStream) -> None:
+    def __init__(self, count: int, size: tuple[int, int]) -> None:
         self.filled = np.zeros(count, dtype=bool)
-        self._size = stream.codec_context.width, stream.codec_context.height
+        self._size = size
         self._reformatter = VideoReformatter()
         self._matrix: tuple[int, ...] = (1, 0, 0, 0, 1)
         self.rgb = np.empty(0, dtype=np.uint8)
