@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devias.data.readers.video import VideoError
+from devias.data.readers import VideoError
 from devias.labels.fingerprint import _spread, fingerprint
 
 BLOCK = 1 << 16

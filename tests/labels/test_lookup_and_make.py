@@ -1,4 +1,4 @@
-"""Labels made once for whole videos: that they agree with those made on-line, and find their way.
+"""Labels made once for whole videos: that they agree with those made on the fly, and find their way.
 
 The videos show a bright square that wanders over noise; they are square, so that an uncropped clip
 shows the whole frame.
@@ -124,7 +124,7 @@ def training_set(data: Videos):
 
 
 def without_makers(data: Videos) -> Videos:
-    """Let nothing be made on-line any more."""
+    """Let nothing be made on the fly any more."""
     data.setup("fit")
     data.stage.masks = data.stage.scene_teacher = None
     return data
@@ -324,11 +324,11 @@ def test_another_list_is_refused_and_another_place_is_not(folder, tmp_path):
 def test_what_a_run_does_not_use_may_differ(folder, tmp_path, caplog):
     label(make_data(folder, tmp_path, fame()))
     for masks in (None, GroundTruthMasks()):
-        data = make_data(folder, tmp_path, masks, train_masks=True)
+        data = make_data(folder, tmp_path, masks, ground_truth_masks=True)
         assert training_set(data)[SampleKey(0)].frame_masks is None
     with caplog.at_level(logging.INFO):
         batch = labelled(make_data(folder, tmp_path, fame(), teacher=True), [SampleKey(0)])
-    assert "no labels by the scene_teacher: they are made on-line" in caplog.text
+    assert "no labels by the scene_teacher: they are made on the fly" in caplog.text
     assert batch.scene_logits.shape == (1, 6)
     with pytest.raises(ValueError, match="no labels to make: choose masks=fame"):
         label(make_data(folder, tmp_path / "new", GroundTruthMasks()))

@@ -11,7 +11,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from devias.data.readers.video import VideoError
+from devias.data.readers import VideoError
 
 FINGERPRINT_SIZE = 16
 """Bytes of a fingerprint."""

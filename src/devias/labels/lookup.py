@@ -8,10 +8,10 @@ model's input; the scene model sees the central square. A clip then takes
 - for each of its tubelets the frame mask of the tubelet nearest in time, of all windows;
 - the clip mask and the scene of the window that starts nearest to it.
 
-A clip that is a window therefore gets what would be made for it on-line, up to the resolution at
+A clip that is a window therefore gets what would be made for it on the fly, up to the resolution at
 which masks are kept, if it shows the whole (square) frame. Any other clip gets masks of tubelets
 at most half a tubelet away, and the clip mask and scene of a clip at most `hop` / 2 spans away.
-FAME takes its share of pixels, and its colours, from what it sees: here the whole frame, on-line
+FAME takes its share of pixels, and its colours, from what it sees: here the whole frame, on the fly
 the augmented crop.
 """
 
@@ -166,7 +166,7 @@ def open_labels(folder: Path, sources: Settings) -> ClipLabels:
     for kind in ("masks", "scene_teacher"):
         used[kind] = sources[kind] is not None and cache.settings[kind] is not None
         if sources[kind] is not None and not used[kind]:
-            log.info("%s holds no labels by the %s: they are made on-line", folder, kind)
+            log.info("%s holds no labels by the %s: they are made on the fly", folder, kind)
     cache.require({key: value for key, value in sources.items() if used.get(key, True)})
     if missing := cache.missing():
         raise CacheError(
