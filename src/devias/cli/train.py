@@ -6,9 +6,12 @@ Leaves in `paths.run_dir`: `config.yaml`, `checkpoints/`, `metrics/` (CSV), `fig
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -18,15 +21,26 @@ from omegaconf import DictConfig, OmegaConf
 from devias.config import config_dir, register_resolvers, row_name
 from devias.errors import exit_on_user_error
 
+if TYPE_CHECKING:
+    from devias.training.run import Run
+
 register_resolvers()
 
 
 @hydra.main(version_base="1.3", config_path=config_dir(), config_name="train")
 def main(config: DictConfig) -> None:
     """Settle what Hydra knows and the run needs, then run."""
+    new = named_by_time(config)
     finalize_config(config)
     with exit_on_user_error():
-        train(config)
+        train(config, new)
+
+
+def named_by_time(config: DictConfig) -> bool:
+    """Whether the time is part of `paths.run_dir`, so that each run is meant to have its own."""
+    paths = OmegaConf.to_container(config.paths, resolve=False)
+    assert isinstance(paths, dict)
+    return "${now:" in paths["run_dir"] and HydraConfig.get().mode != RunMode.MULTIRUN
 
 
 def finalize_config(config: DictConfig) -> None:
@@ -40,28 +54,43 @@ def finalize_config(config: DictConfig) -> None:
         config.names.model = row_name(config.names.model, overrides)
 
 
-def train(config: DictConfig) -> dict[str, float]:
-    """Fit, test the selected weights and write the result → metrics as fractions."""
+def train(config: DictConfig, new_folder: bool = False) -> dict[str, float]:
+    """Fit, test the selected weights and write the result → metrics as fractions.
+
+    Args:
+        new_folder: where `paths.run_dir` exists, the run takes the next free name.
+    """
     # Imported here so that `--help` and `--cfg job` answer at once.
-    from devias.cli.evaluate import evaluate
-    from devias.training.checkpoints import final_checkpoint, resume_from
+    from devias.training.checkpoints import resume_from
     from devias.training.run import build_run
+    from devias.training.run_folder import claimed_folder
 
-    resume = resume_from(config)
-    with closing(build_run(config)) as run:
-        if run.trainer.is_global_zero:
-            run.folder.mkdir(parents=True, exist_ok=True)
-            OmegaConf.save(config, run.folder / "config.yaml")
+    with claimed_folder(config, new_folder):
+        resume = resume_from(config)
+        with closing(build_run(config)) as run:
+            return _run(run, resume)
 
-        seconds = {}
-        if config.train:
-            start = time.monotonic()
+
+def _run(run: Run, resume: Path | None) -> dict[str, float]:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException
+
+    from devias.cli.evaluate import evaluate
+    from devias.training.checkpoints import final_checkpoint
+
+    if run.trainer.is_global_zero:
+        OmegaConf.save(run.config, run.folder / "config.yaml")
+    seconds = {}
+    if run.config.train:
+        start = time.monotonic()
+        try:
             run.trainer.fit(run.module, datamodule=run.data, ckpt_path=resume, weights_only=True)
-            seconds["fit"] = time.monotonic() - start
-        if not config.test:
-            return {}
-        checkpoint = final_checkpoint(run) if config.train else resume
-        return evaluate(run, checkpoint, seconds).metrics
+        except SIGTERMException:
+            sys.exit(128 + signal.SIGTERM)  # Lightning would end with 0
+        seconds["fit"] = time.monotonic() - start
+    if not run.config.test:
+        return {}
+    checkpoint = final_checkpoint(run) if run.config.train else resume
+    return evaluate(run, checkpoint, seconds).metrics
 
 
 if __name__ == "__main__":
