@@ -48,3 +48,25 @@ def test_a_video_has_the_same_seed_on_whichever_rank_it_falls():
     alone = TrainSampler(20, seed=1)
     pair = [TrainSampler(20, seed=1, rank=rank, world_size=2) for rank in (0, 1)]
     assert sorted(alone) == sorted([*pair[0], *pair[1]])
+
+
+@given(
+    **SIZES,
+    seed=st.integers(0, 99),
+    epoch=st.integers(0, 9),
+    batch=st.integers(1, 5),
+    data=st.data(),
+)
+def test_a_resumed_epoch_draws_what_was_not_drawn_yet(length, world_size, seed, epoch, batch, data):
+    if length < world_size:
+        return
+    drawn = batch * data.draw(st.integers(0, length // world_size // batch))
+    for rank in range(world_size):
+        whole, resumed = (TrainSampler(length, seed, rank, world_size) for _ in range(2))
+        whole.set_epoch(epoch)
+        resumed.resume(epoch, drawn)
+        assert list(resumed) == list(whole)[drawn:]
+        assert len(resumed) == len(whole)  # by which Lightning knows where the epoch ends
+        for sampler in (whole, resumed):
+            sampler.set_epoch(epoch + 1)
+        assert list(resumed) == list(whole)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from devias.data.class_names import check_classes
 from devias.data.dataset import EvalDataset, LabelLookup, TrainDataset, VideoDataset, collate
 from devias.data.records import VideoRecord
-from devias.data.samplers import EvalSampler, TrainSampler
+from devias.data.samplers import EvalSampler, ResumeError, TrainSampler
 from devias.data.scene_classes import read_categories
 from devias.data.transforms import EvalTransform, TrainTransform
 from devias.errors import ConfigError, DeviasError
@@ -138,7 +138,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             rand_augment=rand_augment,
         )
         self._records: dict[str, list[VideoRecord]] = {}
-        self._epoch = 0
+        self._epoch = self._drawn_batches = 0
         self._train: TrainDataset | None = None
         self._eval: dict[tuple[str, int, int], EvalDataset] = {}
 
@@ -311,7 +311,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         """Shuffled clips; incomplete last batches are dropped."""
         assert self._train is not None
         sampler = TrainSampler(len(self._train), self.seed, *self._rank())
-        sampler.set_epoch(self._epoch)
+        sampler.resume(self._epoch, self._drawn_batches * self.batch_size)
         return self._loader(self._train, sampler, self.batch_size, drop_last=True)
 
     def val_dataloader(self) -> list[DataLoader]:
@@ -330,18 +330,39 @@ class VideoDataModule(L.LightningDataModule, ABC):
         return self._loader(dataset, sampler, batch_size)
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch that a run resumed from here begins with.
+        """The epoch that a run resumed from here goes on with, and what was drawn of it.
 
         With worker processes a loader's iterator asks for its first samples when it is made, and
         Lightning makes that of a resumed run before it tells the sampler the epoch.
         """
         assert self.trainer is not None
-        progress = self.trainer.fit_loop.epoch_progress.current
-        return {"epoch": progress.processed}  # type: ignore[attr-defined]
+        loop = self.trainer.fit_loop
+        epoch, batches = loop.epoch_progress.current, loop.epoch_loop.batch_progress
+        drawn = batches.current.processed  # type: ignore[attr-defined]
+        ended = epoch.processed == epoch.ready  # type: ignore[attr-defined]
+        whole = ended and (batches.is_last_batch or not drawn)
+        return {
+            # An epoch that `max_steps` cut short has ended as well, and isn't whole.
+            "epoch": epoch.processed - (ended and not whole),  # type: ignore[attr-defined]
+            "batches": 0 if whole else drawn,
+            "batch_size": self.batch_size,
+            "world_size": self.trainer.world_size,
+        }
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Take the epoch from a checkpoint."""
-        self._epoch = state_dict["epoch"]
+        """Take epoch and place in it from a checkpoint.
+
+        Raises:
+            ResumeError: the epoch was begun with other batches or another number of devices.
+        """
+        self._epoch, self._drawn_batches = state_dict["epoch"], state_dict.get("batches", 0)
+        assert self.trainer is not None
+        for name, now in (("batch_size", self.batch_size), ("world_size", self.trainer.world_size)):
+            if self._drawn_batches and state_dict[name] != now:
+                raise ResumeError(
+                    f"the checkpoint stands in the middle of an epoch, which must go on with the "
+                    f"same {name.replace('_', ' ')}: {state_dict[name]} then, {now} now"
+                )
 
     def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
         """Hand the batch to the stage, on the device and in the Trainer's precision."""

@@ -8,6 +8,11 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from devias.data.dataset import SampleKey
+from devias.errors import DeviasError
+
+
+class ResumeError(DeviasError, ValueError):
+    """Training cannot go on from a checkpoint in the way that is wanted; says why."""
 
 
 class TrainSampler(Sampler[SampleKey]):
@@ -23,6 +28,15 @@ class TrainSampler(Sampler[SampleKey]):
             raise ValueError(f"{length} training videos cannot be shared by {world_size} ranks")
         self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
         self.epoch = 0
+        self._resumed = (0, 0)
+
+    def resume(self, epoch: int, drawn: int) -> None:
+        """Go on with an epoch of which every rank drew `drawn` samples before it was interrupted.
+
+        `len` stays that of whole epochs, and the epochs that follow are whole.
+        """
+        self.epoch = epoch
+        self._resumed = epoch, drawn
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before every epoch."""
@@ -35,7 +49,8 @@ class TrainSampler(Sampler[SampleKey]):
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
         own = order[: len(self) * self.world_size][self.rank :: self.world_size]
         seeds = np.random.default_rng((self.seed, self.epoch, 1)).integers(2**62, size=self.length)
-        for index in own:
+        epoch, drawn = self._resumed
+        for index in own[drawn if epoch == self.epoch else 0 :]:
             yield SampleKey(int(index), int(seeds[index]))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import sys
 import time
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 from lightning.pytorch.loggers import WandbLogger
 from omegaconf import OmegaConf
-from torch import Tensor
+from torch import Tensor, distributed
 
 from devias.errors import DeviasError
 from devias.models.architecture import describe
@@ -21,20 +22,63 @@ from devias.training.module import ActionSceneModule
 log = logging.getLogger(__name__)
 
 
+LAYOUT = 2
+"""Number of the layout of stored configurations; 1 is that of checkpoints that hold no number."""
+
+
 class SeedEveryEpoch(L.Callback):
     """Restart the random state at every training epoch from `(seed, epoch, rank)`.
 
-    Checkpoints hold no random state; with this a run resumed at an epoch draws the same dropout
-    and background permutations as one that was never interrupted.
+    A resumed run draws the same dropout and background permutations as one that was never
+    interrupted. For the middle of an epoch checkpoints hold the random state of every rank.
     """
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
+        self._states: list[dict[str, Any]] = []
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Seed all generators of this process, those of its device included."""
         entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
         L.seed_everything(int(np.random.SeedSequence(entropy).generate_state(1)[0]), verbose=False)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The random states of all ranks, which must call this together."""
+        states = [random_state()]
+        if distributed.is_available() and distributed.is_initialized():
+            own, states = states[0], states * distributed.get_world_size()
+            distributed.all_gather_object(states, own)
+        return {"states": states}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the states until training starts."""
+        self._states = state_dict["states"]
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Take this rank's state; an epoch that starts anew seeds again."""
+        if len(self._states) == trainer.world_size:
+            set_random_state(self._states[trainer.global_rank])
+
+
+def random_state() -> dict[str, Any]:
+    """The state of this process's generators, that of its device included, as plain values."""
+    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
+    numpy_state["state"]["key"] = numpy_state["state"]["key"].tolist()
+    return {
+        "python": random.getstate(),
+        "numpy": numpy_state,
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Go on from what `random_state` returned."""
+    random.setstate(state["python"])
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state(state["cuda"])
 
 
 class NonFiniteLossError(DeviasError, RuntimeError):
@@ -98,7 +142,7 @@ class StoreConfig(L.Callback):
     W&B gets the configuration, too, to filter and compare runs by.
     """
 
-    key = "devias_config"
+    key, layout_key = "devias_config", "devias_layout"
 
     def __init__(self, yaml: str) -> None:
         self.yaml = yaml
@@ -113,13 +157,17 @@ class StoreConfig(L.Callback):
     def on_save_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Add both."""
-        checkpoint[self.key] = self.yaml
+        """Add both, and the number of the configuration's layout."""
+        checkpoint[self.key], checkpoint[self.layout_key] = self.yaml, LAYOUT
         checkpoint["architecture"] = describe(pl_module.model)  # type: ignore[arg-type]
 
 
 class LogEpochs(L.Callback):
     """Log one line an epoch where there is no terminal to draw a progress bar on."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock of an epoch that goes on in its middle."""
+        self._start = time.monotonic()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""

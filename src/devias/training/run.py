@@ -23,6 +23,7 @@ from devias.training.callbacks import StoreConfig
 from devias.training.checkpoint_io import AtomicCheckpointIO
 from devias.training.data import RunData
 from devias.training.dry_run import dry_run
+from devias.training.exact_resume import ExactResume
 from devias.training.module import ActionSceneModule
 from devias.training.optim import split_global_batch
 from devias.training.quiet import quiet_lightning
@@ -106,7 +107,7 @@ def build_trainer(config: DictConfig) -> L.Trainer:
     loggers = [instantiate(logger) for logger in config.logger.values() if logger]
     return instantiate(
         config.trainer,
-        callbacks=[*callbacks, StoreConfig(stored)],
+        callbacks=[*callbacks, StoreConfig(stored), ExactResume()],
         logger=loggers,
         plugins=[AtomicCheckpointIO()],
     )
