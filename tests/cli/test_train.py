@@ -15,6 +15,7 @@ from PIL import Image
 from devias.cli.evaluate import evaluate_checkpoint
 from devias.cli.report import report
 from devias.cli.train import train
+from devias.data.samplers import ResumeError
 from devias.reporting.results import RunResult
 from devias.training.checkpoints import load_checkpoint, stored_config
 from helpers import TINY_SYNTHETIC, tiny_run
@@ -137,8 +138,10 @@ def interrupt(root, name, epoch, batch, error):
     crash = f"{{_target_: helpers.CrashAt, epoch: {epoch}, batch: {batch}, error: {error}}}"
     config, run_dir = configured(root, name, *RANDOM, f"+callbacks.crash={crash}")
     before = signal.getsignal(signal.SIGINT)
-    with pytest.raises((ZeroDivisionError, SystemExit)):
+    with pytest.raises((ZeroDivisionError, SystemExit)) as caught:
         train(config)
+    if error == "SIGTERM":
+        assert caught.value.code == 143
     signal.signal(signal.SIGINT, before)  # Lightning leaves it ignored
     return run_dir
 
@@ -168,6 +171,48 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     for part in ("state_dict", "optimizer_states", "lr_schedulers"):
         assert same(resumed[part], uninterrupted[part]), part
     assert metrics == expected
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_that_was_stopped_amid_an_epoch_and_moved_goes_on_bit_for_bit(
+    root, finished, workers
+):
+    before = interrupt(root, f"stopped-{workers}", 1, 2, "SIGTERM")
+    assert not (before / "result.json").exists()
+    best = load_checkpoint(before / "checkpoints" / "best.ckpt")
+    # In the middle of an epoch, and of the two batches of a step.
+    last = load_checkpoint(before / "checkpoints" / "last.ckpt")
+    assert last["global_step"] == 4 + 1
+    assert last["Synthetic"] == {"epoch": 1, "batches": 3, "batch_size": 2, "world_size": 1}
+    moved = before.rename(before.with_name(f"moved-{workers}"))
+    with (moved / "checkpoints" / "last.ckpt").open("rb") as file:
+        assert str(root).encode() not in file.read().partition(b"devias_config")[0]
+
+    overrides = (*RANDOM, "ckpt_path=last", f"data.num_workers={workers}")
+    metrics = train(configured(root, moved.name, *overrides)[0])
+    assert not before.exists()
+    reference, expected = finished
+    for name in ("last", "best"):
+        ours, theirs = (load_checkpoint(f / f"checkpoints/{name}.ckpt") for f in (moved, reference))
+        for part in ("state_dict", "optimizer_states", "lr_schedulers", "epoch"):
+            assert same(ours[part], theirs[part]), (name, part)
+    assert metrics == expected
+    assert best["epoch"] == 0
+
+
+def test_resuming_with_another_seed_or_model_is_one_sentence(root, finished):
+    run_dir, _ = finished
+    before = (run_dir / "config.yaml").read_bytes()
+    for change, named in (
+        ("seed=1", "seed was 0, is 1"),
+        ("optim.base_lr=0.1", "optim.base_lr was 0.008, is 0.1"),
+        ("model=two_token", "model._target_ was devias.models.devias.DEVIAS, is devias.models"),
+    ):
+        config, _ = configured(root, run_dir.name, *RANDOM, "ckpt_path=last", change)
+        with pytest.raises(ResumeError, match="comes from a run with other settings") as caught:
+            train(config)
+        assert named in str(caught.value)
+    assert (run_dir / "config.yaml").read_bytes() == before
 
 
 def test_without_a_seed_for_every_epoch_it_would_not_be(root, finished):

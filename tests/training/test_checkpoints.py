@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
 from devias.config import ConfigError
+from devias.data.samplers import ResumeError
 from devias.training.checkpoint_io import AtomicCheckpointIO
 from devias.training.checkpoints import (
     CheckpointError,
@@ -34,14 +35,14 @@ def write(path, content=None):
     """A checkpoint as a run leaves it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = content or {"state_dict": {"w": torch.arange(900.0)}}
-    torch.save(content | {"devias_config": OmegaConf.to_yaml(OmegaConf.create(CONFIG))}, path)
+    config = OmegaConf.to_yaml(OmegaConf.create(CONFIG))
+    torch.save({"devias_config": config, "devias_layout": 2} | content, path)
     return path
 
 
 def settings(folder, ckpt_path=None, train=True):
-    return OmegaConf.create(
-        {"paths": {"run_dir": str(folder)}, "ckpt_path": ckpt_path, "train": train}
-    )
+    changes = {"paths": {"run_dir": str(folder)}, "ckpt_path": ckpt_path, "train": train}
+    return OmegaConf.merge(CONFIG, changes)
 
 
 def test_resume(tmp_path):
@@ -61,6 +62,29 @@ def test_resume_from_nothing(tmp_path):
         resume_from(settings(tmp_path, "last"))
     with pytest.raises(CheckpointError, match=r"nowhere/x\.ckpt does not exist"):
         resume_from(settings(tmp_path, "nowhere/x.ckpt"))
+
+
+def test_resuming_with_other_settings_is_refused_and_evaluating_is_not(tmp_path):
+    last = write(tmp_path / "checkpoints" / "last.ckpt")
+    config = settings(tmp_path, "last")
+    config.augment.prob_aug = 0.25
+    with pytest.raises(ResumeError, match=r"augment\.prob_aug was 0\.5, is 0\.25"):
+        resume_from(config)
+    assert resume_from(OmegaConf.merge(config, {"train": False})) == last
+
+
+@pytest.mark.parametrize("layout", [None, 1, 3])
+def test_checkpoints_of_another_layout_are_told_from_todays(tmp_path, layout):
+    path = write(tmp_path / "x.ckpt", {"devias_layout": layout})
+    if layout is None:  # as before layouts had numbers
+        content = torch.load(path, weights_only=True)
+        del content["devias_layout"]
+        torch.save(content, path)
+    message = rf"x\.ckpt was written by another version .*\({layout or 1}, here 2\).*weights="
+    for read in (run_checkpoint, lambda path: stored_config(path, [])):
+        with pytest.raises(CheckpointError, match=message):
+            read(path)
+    assert "state_dict" in load_checkpoint(write(path))
 
 
 def test_the_checkpoints_of_another_run_are_not_overwritten(tmp_path):

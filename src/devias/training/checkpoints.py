@@ -14,7 +14,8 @@ from yaml import YAMLError
 
 from devias.config import ConfigError
 from devias.errors import DeviasError
-from devias.training.callbacks import StoreConfig
+from devias.training.callbacks import LAYOUT, StoreConfig
+from devias.training.resume import check_settings
 from devias.training.run import Run
 
 
@@ -28,6 +29,7 @@ def resume_from(config: DictConfig) -> Path | None:
     Raises:
         CheckpointError: there is no such file, or it is not a run's checkpoint; or the run
             directory holds another run's checkpoints, which training would overwrite.
+        ResumeError: training would go on with other settings.
     """
     last = Path(config.paths.run_dir) / "checkpoints" / "last.ckpt"
     path = last if config.ckpt_path == "last" else config.ckpt_path and Path(config.ckpt_path)
@@ -37,7 +39,9 @@ def resume_from(config: DictConfig) -> Path | None:
             "another paths.run_dir"
         )
     if path is not None:
-        run_checkpoint(path)
+        content = run_checkpoint(path)
+        if config.train:
+            check_settings(content, config, path)
     return path
 
 
@@ -81,13 +85,19 @@ def run_checkpoint(path: Path | str) -> dict[str, Any]:
     """`load_checkpoint`, of a file that a run of this package wrote.
 
     Raises:
-        CheckpointError: as `load_checkpoint`, or it holds no configuration.
+        CheckpointError: as `load_checkpoint`, or it holds no configuration of today's layout.
     """
     content = load_checkpoint(path)
     if StoreConfig.key not in content:
         raise CheckpointError(
             f"{path} holds no configuration: it is not a checkpoint of a run. To start a run from "
             "the weights in it, name it in weights=…"
+        )
+    if (layout := content.get(StoreConfig.layout_key, 1)) != LAYOUT:
+        raise CheckpointError(
+            f"{path} was written by another version of devias, whose configuration has another "
+            f"layout ({layout}, here {LAYOUT}). Its weights can be used: with weights={path}, or "
+            "devias.load_model"
         )
     return content
 
