@@ -1,4 +1,4 @@
-"""Labels made once for whole videos: that they agree with those made on the fly, and find their way.
+"""Labels made once for whole videos: they agree with those made on the fly, and find their way.
 
 The videos show a bright square that wanders over noise; they are square, so that an uncropped clip
 shows the whole frame.

@@ -19,16 +19,11 @@ OF_THE_CALL = ("ckpt_path", "names", "test", "train", "weights")
 
 FREE = (
     "callbacks",
-    "cluster",
     "compile",
     "data.eval_batch_size",
     "data.max_bad_share",
-    "data.num_clips",
-    "data.num_crops",
     "data.num_workers",
     "data.preload",
-    "debug",
-    "evaluation",
     "logger",
     "max_batch_per_device",
     "paths",
