@@ -78,6 +78,10 @@ class ClipBatch:
         """The same batch in page-locked memory; the data loader calls this."""
         return self._map(lambda tensor: tensor.pin_memory())
 
+    def share_memory(self) -> ClipBatch:
+        """The same batch in memory that other processes read."""
+        return self._map(lambda tensor: tensor.share_memory_())
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> ClipBatch:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         changed: dict[str, Any] = {

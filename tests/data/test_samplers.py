@@ -1,8 +1,9 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import SequentialSampler
 
-from devias.data.samplers import EvalSampler, TrainSampler
+from devias.data.samplers import EvalSampler, FixedSampler, TrainSampler
 
 SIZES = {"length": st.integers(1, 60), "world_size": st.integers(1, 7)}
 
@@ -70,3 +71,10 @@ def test_a_resumed_epoch_draws_what_was_not_drawn_yet(length, world_size, seed, 
         for sampler in (whole, resumed):
             sampler.set_epoch(epoch + 1)
         assert list(resumed) == list(whole)
+
+
+def test_a_fixed_sampler_gives_the_same_samples_every_epoch_and_stays_in_its_place():
+    keys = list(TrainSampler(7, seed=3, rank=1, world_size=2))
+    fixed = FixedSampler(keys)
+    assert isinstance(fixed, SequentialSampler)  # any other is replaced by Lightning
+    assert (list(fixed), list(fixed), len(fixed)) == (keys, keys, 3)

@@ -10,13 +10,21 @@ from typing import Any, Protocol
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
 from devias.data.class_names import check_classes
-from devias.data.dataset import EvalDataset, LabelLookup, TrainDataset, VideoDataset, collate
+from devias.data.dataset import (
+    EvalDataset,
+    LabelLookup,
+    SampleKey,
+    TrainDataset,
+    VideoDataset,
+    collate,
+)
 from devias.data.records import VideoRecord
-from devias.data.samplers import EvalSampler, ResumeError, TrainSampler
+from devias.data.samplers import EvalSampler, FixedSampler, ResumeError, TrainSampler
 from devias.data.scene_classes import read_categories
+from devias.data.shared_memory import check_shared_memory, collate_shared
 from devias.data.transforms import EvalTransform, TrainTransform
 from devias.errors import ConfigError, DeviasError
 from devias.structures import UNKNOWN, ClipBatch
@@ -119,6 +127,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         find_labels: FindLabels | None = None,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer videos than ranks
         self.root = Path(root)
         self.videos = Path(videos) if videos else self.root / self.videos_folder
         self.annotations = Path(annotations) if annotations else self.root / self.annotations_folder
@@ -308,8 +317,19 @@ class VideoDataModule(L.LightningDataModule, ABC):
             self._preload(self._eval[key], split)
 
     def train_dataloader(self) -> DataLoader:
-        """Shuffled clips; incomplete last batches are dropped."""
+        """Shuffled clips; incomplete last batches are dropped.
+
+        Raises:
+            ConfigError: there are fewer videos than `global_batch`.
+        """
         assert self._train is not None
+        accumulated = 1 if self.trainer is None else self.trainer.accumulate_grad_batches
+        needed = self.batch_size * self._rank()[1] * accumulated
+        if len(self._train) < needed:
+            raise ConfigError(
+                f"{len(self._train)} training videos make no batch of {needed}: choose a smaller "
+                "global_batch"
+            )
         sampler = TrainSampler(len(self._train), self.seed, *self._rank())
         sampler.resume(self._epoch, self._drawn_batches * self.batch_size)
         return self._loader(self._train, sampler, self.batch_size, drop_last=True)
@@ -405,16 +425,21 @@ class VideoDataModule(L.LightningDataModule, ABC):
     def _loader(
         self,
         dataset: VideoDataset,
-        sampler: TrainSampler | EvalSampler,
+        sampler: Sampler[SampleKey],
         batch_size: int,
         drop_last: bool = False,
     ) -> DataLoader:
+        keys: Sampler = sampler
+        if getattr(self.trainer, "overfit_batches", 0) > 0:
+            keys = FixedSampler(list(sampler))
+        if self.num_workers:
+            self._check_shared_memory()
         return DataLoader(
             dataset,
             batch_size=batch_size,
-            sampler=sampler,
+            sampler=keys,
             num_workers=self.num_workers,
-            collate_fn=collate,
+            collate_fn=collate_shared if self.num_workers else collate,
             drop_last=drop_last,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0 and drop_last,
@@ -422,3 +447,10 @@ class VideoDataModule(L.LightningDataModule, ABC):
             # random state is set for an epoch where a run begins or resumes, and after it else.
             generator=torch.Generator(),
         )
+
+    def _check_shared_memory(self) -> None:
+        """Before training, for what evaluation after it takes as well."""
+        views = max((clips * crops for _, clips, crops in self._eval), default=1)
+        pixels = self.clip_length * self.image_size**2
+        most = max(self.batch_size, self.eval_batch_size, views)
+        check_shared_memory(3 * pixels * most, self.num_workers)

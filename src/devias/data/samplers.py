@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from torch.utils.data import Sampler
+from torch.utils.data import Sampler, SequentialSampler
 
 from devias.data.dataset import SampleKey
 from devias.errors import DeviasError
@@ -65,3 +65,17 @@ class EvalSampler(Sampler[SampleKey]):
 
     def __iter__(self) -> Iterator[SampleKey]:
         return (SampleKey(index) for index in self.own)
+
+
+class FixedSampler(SequentialSampler):
+    """The same samples every epoch, for `trainer.overfit_batches`.
+
+    Lightning puts a sampler of bare indices in the place of any that is not sequential.
+    """
+
+    def __init__(self, keys: Sequence[SampleKey]) -> None:
+        super().__init__(keys)
+        self.keys = keys
+
+    def __iter__(self) -> Iterator[SampleKey]:  # type: ignore[override]
+        return iter(self.keys)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
 from torch.utils.data import DataLoader
 
 from devias.data.datamodule import MissingDataError, VideoDataModule
+from devias.errors import ConfigError
 from devias.evaluation.protocol import EvalSet, Protocol
 from devias.structures import ClipBatch
 
@@ -30,6 +31,7 @@ class RunData(L.LightningDataModule):
         others: Mapping[str, VideoDataModule] | None = None,
     ) -> None:
         super().__init__()
+        self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer videos than ranks
         self.train = train
         self.others = dict(others or {})
         self.protocol = protocol.without(self._absent(protocol))
@@ -71,11 +73,11 @@ class RunData(L.LightningDataModule):
 
     def val_dataloader(self) -> list[DataLoader]:
         """A loader a validation set, one view a video."""
-        return [self.owner(s).eval_dataloader(s.split) for s in self.protocol.validation]
+        return self._loaders(self.protocol.validation, 1, 1)
 
     def test_dataloader(self) -> list[DataLoader]:
         """A loader a test set, all views of a video in one item."""
-        return [self.owner(s).eval_dataloader(s.split, *self._views) for s in self.protocol.sets]
+        return self._loaders(self.protocol.sets, *self._views)
 
     def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
         """That of the data module the batch comes from."""
@@ -88,6 +90,17 @@ class RunData(L.LightningDataModule):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from there."""
         self.train.load_state_dict(state_dict)
+
+    def _loaders(self, sets: Sequence[EvalSet], num_clips: int, num_crops: int) -> list[DataLoader]:
+        loaders = [self.owner(s).eval_dataloader(s.split, num_clips, num_crops) for s in sets]
+        ranks = 1 if self.trainer is None else self.trainer.world_size
+        most = max((len(loader.dataset) for loader in loaders), default=ranks)  # type: ignore[arg-type]
+        if most < ranks:  # the last rank would skip the evaluation, and the others wait for it
+            raise ConfigError(
+                f"{most} videos of a set at most ({', '.join(s.name for s in sets)}) are too few "
+                f"for {ranks} ranks: choose fewer trainer.devices"
+            )
+        return loaders
 
     @property
     def _views(self) -> tuple[int, int]:
