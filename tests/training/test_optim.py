@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from devias.config import ConfigError
 from devias.models.backbone import VideoViT
 from devias.models.devias import DEVIAS
 from devias.models.heads import UnifiedHead
@@ -91,9 +92,25 @@ def test_global_batch_is_shared_exactly(per_device, devices, limit):
     assert size <= limit
 
 
-def test_global_batch_that_cannot_be_shared():
-    with pytest.raises(ValueError, match="global_batch=96 cannot be shared evenly by 7 devices"):
-        split_global_batch(96, 7, 12)
+@given(per_device=st.integers(1, 9), devices=st.integers(1, 5), steps=st.integers(1, 7))
+def test_given_steps_settle_the_per_device_batch(per_device, devices, steps):
+    whole = per_device * devices * steps
+    assert split_global_batch(whole, devices, 1, steps) == (per_device, steps)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((96, 7, 12), "global_batch=96 cannot be shared evenly by 7 devices"),
+        ((96, 2, 12, 5), "by 2 devices in trainer.accumulate_grad_batches=5 steps"),
+        ((0, 1, 12), "global_batch=0 must be at least 1"),
+        ((96, 1, 0), "max_batch_per_device=0 must be at least 1"),
+        ((96, 1, 12, 0), "trainer.accumulate_grad_batches=0 must be at least 1"),
+    ],
+)
+def test_global_batch_that_cannot_be_shared(arguments, message):
+    with pytest.raises(ConfigError, match=message):
+        split_global_batch(*arguments)
 
 
 def test_settings_refuse_unknown_keys():

@@ -8,8 +8,11 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from devias.evaluation.metrics import SetMetrics
 from devias.evaluation.protocol import EvalSet, Protocol
@@ -18,6 +21,7 @@ from devias.losses.base import LossTerm
 from devias.models.matching import SlotMatcher
 from devias.structures import ClipBatch, Roles, SlotPrediction
 from devias.training.optim import OptimizerSettings, build_optimizer
+from devias.training.trainer import schedule_steps
 
 
 class ActionSceneModule(L.LightningModule):
@@ -140,12 +144,35 @@ class ActionSceneModule(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with layer decay; warm-up and cosine per step."""
-        total = int(self.trainer.estimated_stepping_batches)
-        epochs = self.trainer.max_epochs or 1
+        total, per_epoch = schedule_steps(self.trainer)
+        # A fused step undoes the loss scaling of float16 itself, which is too late for clipping.
+        clips_scaled = self._scales_gradients() and bool(self.trainer.gradient_clip_val)
         optimizer, schedule = build_optimizer(
-            self.model, self.optimizer_settings, self.global_batch, total / epochs, total
+            self.model,
+            self.optimizer_settings,
+            self.global_batch,
+            per_epoch,
+            total,
+            fused=not clips_scaled,
         )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as Lightning does, in bf16 as well, which it refuses for every fused optimizer."""
+        precision = self.trainer.precision_plugin
+        if gradient_clip_val and not self._scales_gradients():
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(precision, optimizer, gradient_clip_val, algorithm)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def _scales_gradients(self) -> bool:
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None

@@ -10,6 +10,8 @@ from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from devias.config import ConfigError
+
 
 @dataclass(frozen=True)
 class OptimizerSettings:
@@ -82,10 +84,20 @@ def build_optimizer(
     model: nn.Module,
     settings: OptimizerSettings,
     global_batch: int,
-    steps_per_epoch: float,
+    steps_per_epoch: int,
     total_steps: int,
+    fused: bool = True,
 ) -> tuple[Optimizer, LambdaLR]:
-    """The optimiser and its per-step schedule."""
+    """The optimizer and its per-step schedule.
+
+    Args:
+        model: its parameters that need gradients are trained.
+        settings: rates and decay.
+        global_batch: clips per step over all devices; scales the rates.
+        steps_per_epoch: optimizer steps that one pass over the data takes.
+        total_steps: at which the rate has come down to its last value.
+        fused: one kernel for all parameters, where their device has it.
+    """
     peak = settings.scaled(settings.base_lr, global_batch)
     groups = parameter_groups(model, settings)
     for group in groups:
@@ -95,7 +107,7 @@ def build_optimizer(
         groups,
         betas=settings.betas,
         eps=settings.eps,
-        fused=device.type in ("cuda", "cpu"),
+        fused=fused and device.type in ("cuda", "cpu"),
     )
     warmup = round(settings.warmup_epochs * steps_per_epoch)
     start = settings.scaled(settings.warmup_lr, global_batch) / peak
@@ -106,18 +118,31 @@ def build_optimizer(
     return optimizer, schedule
 
 
-def split_global_batch(global_batch: int, devices: int, max_per_device: int) -> tuple[int, int]:
+def split_global_batch(
+    global_batch: int, devices: int, max_per_device: int, accumulated: int | None = None
+) -> tuple[int, int]:
     """Divide a global batch into `(per-device batch, accumulated steps)`.
 
-    The largest per-device batch of at most `max_per_device` that divides evenly is taken.
+    The largest per-device batch of at most `max_per_device` that divides evenly is taken; a given
+    number of accumulated steps settles it instead.
 
     Raises:
-        ValueError: the devices cannot share the global batch evenly.
+        ConfigError: the devices and steps cannot share the global batch evenly.
     """
-    if global_batch % devices:
-        raise ValueError(
-            f"global_batch={global_batch} cannot be shared evenly by {devices} devices"
+    for name, value in (
+        ("global_batch", global_batch),
+        ("max_batch_per_device", max_per_device),
+        ("trainer.accumulate_grad_batches", 1 if accumulated is None else accumulated),
+    ):
+        if value < 1:
+            raise ConfigError(f"{name}={value} must be at least 1")
+    share, rest = divmod(global_batch, devices * (accumulated or 1))
+    if rest:
+        steps = f" in trainer.accumulate_grad_batches={accumulated} steps" if accumulated else ""
+        raise ConfigError(
+            f"global_batch={global_batch} cannot be shared evenly by {devices} devices{steps}"
         )
-    share = global_batch // devices
+    if accumulated:
+        return share, accumulated
     per_device = next(n for n in range(min(share, max_per_device), 0, -1) if share % n == 0)
     return per_device, share // per_device

@@ -9,7 +9,6 @@ SUPPRESSED = (
     "litlogger",  # an advertisement
     "TPU available",
     "will override existing callbacks",  # loss terms, found again when testing follows training
-    "to estimate number of stepping batches",
 )
 """Parts of those of Lightning's messages that help nobody here."""
 

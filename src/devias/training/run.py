@@ -12,9 +12,11 @@ from typing import Any
 import lightning as L
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate as hydra_instantiate
+from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
 from omegaconf import DictConfig, OmegaConf
 
 from devias.config import check_keys
+from devias.errors import ConfigError
 from devias.labels.lookup import find_labels
 from devias.labels.on_device import BatchStage
 from devias.losses.base import LossTerm
@@ -27,6 +29,8 @@ from devias.training.exact_resume import ExactResume
 from devias.training.module import ActionSceneModule
 from devias.training.optim import split_global_batch
 from devias.training.quiet import quiet_lightning
+from devias.training.ranks import end_with_parent
+from devias.training.trainer import check_support, trainer_errors
 from devias.weights.assign import load_weights
 from devias.weights.read import WeightsError
 
@@ -64,7 +68,7 @@ def build_run(config: DictConfig) -> Run:
     Raises:
         ConfigError: unknown keys.
         ConfigError, LossTermError: model, loss terms and labels do not fit together.
-        ValueError: a global batch the devices cannot share.
+        ConfigError: a global batch the devices cannot share.
         FileNotFoundError, WeightsError: weights the configuration names are missing or unfit.
     """
     check_keys(config)
@@ -72,7 +76,10 @@ def build_run(config: DictConfig) -> Run:
     L.seed_everything(config.seed, workers=True, verbose=False)
     trainer = build_trainer(config)
     per_device, accumulation = split_global_batch(
-        config.global_batch, trainer.world_size, config.max_batch_per_device
+        config.global_batch,
+        trainer.world_size,
+        config.max_batch_per_device,
+        config.trainer.get("accumulate_grad_batches"),
     )
     trainer.accumulate_grad_batches = accumulation
     losses = build_losses(config)
@@ -101,16 +108,52 @@ def build_run(config: DictConfig) -> Run:
 
 
 def build_trainer(config: DictConfig) -> L.Trainer:
-    """The Trainer with its loggers and callbacks; the configuration goes into checkpoints."""
-    callbacks = [instantiate(callback) for callback in config.callbacks.values() if callback]
-    stored = OmegaConf.to_yaml(config)
-    loggers = [instantiate(logger) for logger in config.logger.values() if logger]
-    return instantiate(
-        config.trainer,
-        callbacks=[*callbacks, StoreConfig(stored), ExactResume()],
-        logger=loggers,
-        plugins=[AtomicCheckpointIO()],
-    )
+    """The Trainer with its loggers and callbacks; the configuration goes into checkpoints.
+
+    Callbacks, loggers and plugins that `config.trainer` names are added to ours.
+
+    Raises:
+        ConfigError: the Trainer refuses an argument, or does something that training here can't.
+    """
+    with trainer_errors(ValueError, TypeError, ImportError):
+        make = instantiate(config.trainer, _partial_=True, _convert_="all")
+        given = {name: value for name, value in make.keywords.items() if value is not None}
+        if given.get("use_distributed_sampler"):
+            raise ConfigError(
+                "trainer.use_distributed_sampler must be false: the data module's samplers share "
+                "the videos out among the ranks already"
+            )
+        loggers, callbacks = [], _parts(config.callbacks, given.get("callbacks"))
+        if given.get("logger") is not False:
+            loggers = _parts(config.logger, given.get("logger"))
+        # What has no use without them is refused by Lightning.
+        useless = () if loggers else (LearningRateMonitor,)
+        if given.get("enable_checkpointing") is False:
+            useless = (*useless, Checkpoint)
+        trainer = make.func(
+            **given
+            | {
+                "callbacks": [
+                    *(callback for callback in callbacks if not isinstance(callback, useless)),
+                    StoreConfig(OmegaConf.to_yaml(config)),
+                    ExactResume(),
+                ],
+                "logger": loggers,
+                "plugins": [AtomicCheckpointIO(), *_parts({}, given.get("plugins"))],
+            }
+        )
+    check_support(trainer)
+    if trainer.global_rank > 0:
+        end_with_parent()
+    return trainer
+
+
+def _parts(group: Mapping, added: Any) -> list[Any]:
+    """The objects of a config group, and those the Trainer's own argument adds: one or several."""
+    parts = [instantiate(part) for part in group.values() if part]
+    if added is None or added is True:  # true: the usual ones
+        return parts
+    return parts + (added if isinstance(added, list) else [added])
 
 
 def build_losses(config: DictConfig) -> dict[str, LossTerm]:
