@@ -138,3 +138,15 @@ def test_epochs_are_logged_where_no_bar_can_be_drawn(tmp_path, caplog, monkeypat
     else:
         assert [line.partition(":")[0] for line in lines] == ["epoch 1 of 2", "epoch 2 of 2"]
         assert "val/harmonic_mean 1.000" in lines[0]
+
+
+def test_epochs_without_a_last_one_are_only_counted(tmp_path, caplog):
+    trainer = stub_trainer(tmp_path, LogEpochs(), max_epochs=-1, max_steps=1, limit_val_batches=0)
+    with caplog.at_level(logging.INFO, logger="devias"):
+        trainer.fit(stub_module(Constant(1.0)), loader(BATCH))
+    assert "epoch 1: loss/total" in caplog.text
+
+
+def test_a_run_that_logs_no_step_is_checked_at_the_end_of_epochs(tmp_path):
+    with pytest.raises(NonFiniteLossError, match="between steps 0 and 3"):
+        fit_with_poison(tmp_path, 1, every=0)

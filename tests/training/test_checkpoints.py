@@ -117,12 +117,22 @@ def saver(path, monitor=None):
 
 
 def test_the_final_checkpoint():
-    savers = saver("a/last.ckpt"), saver("a/best.ckpt", "val/harmonic_mean")
+    savers = [saver("a/best.ckpt", "val/harmonic_mean"), saver("a/last.ckpt", None)]
     for kind in ("best", "last"):
-        assert final_checkpoint(finished(kind, *savers)) == Path(f"a/{kind}.ckpt")
-    for kind, left in (("best", savers[0]), ("last", savers[1])):
-        with pytest.raises(CheckpointError, match=f"no {kind} checkpoint"):
-            final_checkpoint(finished(kind, left, saver("", "val/harmonic_mean")))
+        assert final_checkpoint(finished(kind, *savers)) == (Path(f"a/{kind}.ckpt"), [])
+
+
+def test_without_a_best_checkpoint_the_last_weights_are_final_and_it_is_noted():
+    unused, last = saver("", "val/harmonic_mean"), saver("a/last.ckpt", None)
+    for savers, path in (([unused, last], Path("a/last.ckpt")), ([unused], None), ([], None)):
+        found, notes = final_checkpoint(finished("best", *savers))
+        assert found == path
+        assert [note.partition(":")[0] for note in notes] == ["weights of the last step"]
+
+
+def test_without_a_last_checkpoint_the_weights_at_hand_are_the_last():
+    best = saver("a/best.ckpt", "val/harmonic_mean")
+    assert final_checkpoint(finished("last", best)) == (None, [])
 
 
 class Code:

@@ -9,9 +9,11 @@ The configuration is read from the checkpoint; `overrides` change it. Writes fig
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +27,8 @@ from devias.errors import exit_on_user_error
 if TYPE_CHECKING:
     from devias.reporting.results import RunResult
     from devias.training.run import Run
+
+log = logging.getLogger(__name__)
 
 register_resolvers()
 
@@ -56,25 +60,34 @@ def evaluate_checkpoint(
 
 
 def evaluate(
-    run: Run, checkpoint: Path | None, seconds: dict[str, float] | None = None
+    run: Run,
+    checkpoint: Path | None,
+    seconds: dict[str, float] | None = None,
+    notes: Sequence[str] = (),
 ) -> RunResult:
     """Test a run's model with the weights of a checkpoint (`None`: as they are), write the result.
 
+    `trainer.fast_dev_run` leaves no result: it is no test.
+
     Args:
         seconds: what earlier phases of the run took.
+        notes: as in `RunResult`.
     """
     from devias.reporting.results import RESULT_FILE, RunResult, describe_hardware, git_commit
     from devias.reporting.tables import results_table
+    from devias.training.trainer import part_tested, trainer_errors
 
     protocol = run.data.protocol
+    notes = [*notes, *part_tested(run.trainer)]
     start = time.monotonic()
-    run.trainer.test(
-        run.module,
-        datamodule=run.data,
-        ckpt_path=checkpoint,
-        weights_only=True,
-        verbose=False,
-    )
+    with trainer_errors():
+        run.trainer.test(
+            run.module,
+            datamodule=run.data,
+            ckpt_path=checkpoint,
+            weights_only=True,
+            verbose=False,
+        )
     result = RunResult(
         **run.config.names,
         seed=run.config.seed,
@@ -86,8 +99,11 @@ def evaluate(
         seconds={**(seconds or {}), "test": time.monotonic() - start},
         hardware=describe_hardware(),
         command=shlex.join(["python", "-m", *sys.orig_argv[2:]]),
+        notes=notes,
     )
-    if run.trainer.is_global_zero:
+    if run.trainer.is_global_zero and not run.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        for note in notes:
+            log.warning("%s", note)
         result.save(run.folder / RESULT_FILE)
         results_table([result]).print()
     return result

@@ -76,6 +76,7 @@ def _run(run: Run, resume: Path | None) -> dict[str, float]:
 
     from devias.cli.evaluate import evaluate
     from devias.training.checkpoints import final_checkpoint
+    from devias.training.trainer import trainer_errors
 
     if run.trainer.is_global_zero:
         OmegaConf.save(run.config, run.folder / "config.yaml")
@@ -83,14 +84,17 @@ def _run(run: Run, resume: Path | None) -> dict[str, float]:
     if run.config.train:
         start = time.monotonic()
         try:
-            run.trainer.fit(run.module, datamodule=run.data, ckpt_path=resume, weights_only=True)
+            with trainer_errors():
+                run.trainer.fit(
+                    run.module, datamodule=run.data, ckpt_path=resume, weights_only=True
+                )
         except SIGTERMException:
             sys.exit(128 + signal.SIGTERM)  # Lightning would end with 0
         seconds["fit"] = time.monotonic() - start
-    if not run.config.test:
+    if not run.config.test or run.trainer.limit_test_batches == 0:
         return {}
-    checkpoint = final_checkpoint(run) if run.config.train else resume
-    return evaluate(run, checkpoint, seconds).metrics
+    checkpoint, notes = final_checkpoint(run) if run.config.train else (resume, [])
+    return evaluate(run, checkpoint, seconds, notes).metrics
 
 
 if __name__ == "__main__":

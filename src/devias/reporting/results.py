@@ -43,6 +43,8 @@ class RunResult:
     """The scene accuracy that counts in it and in `harmonic_mean`."""
     absent: dict[str, str] = field(default_factory=dict)
     """Evaluation sets that could not be read where the run took place, and why."""
+    notes: list[str] = field(default_factory=list)
+    """What sets it apart from a usual result, as a test on a part of the videos."""
 
     def save(self, path: Path | str) -> None:
         """Write the JSON file atomically.

@@ -90,7 +90,8 @@ class StopOnNonFiniteLoss(L.Callback):
 
     One bad step makes all weights, and with them all terms of the next step, NaN; so the terms of
     the first bad step are named. The check stays on the device; it is read every `every_n_steps`
-    steps and before validation, so that training does not wait for the device in between.
+    steps, where not 0, and before validation, so that training does not wait for the device in
+    between.
     """
 
     def __init__(self, every_n_steps: int = 50) -> None:
@@ -109,7 +110,7 @@ class StopOnNonFiniteLoss(L.Callback):
         """Remember which terms were not finite in the first step in which some were not."""
         bad = ~outputs["terms"].isfinite()
         self._bad = bad if self._bad is None else torch.where(self._bad.any(), self._bad, bad)
-        if (batch_idx + 1) % self.every_n_steps == 0:
+        if self.every_n_steps and (batch_idx + 1) % self.every_n_steps == 0:
             self._check(trainer, pl_module)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -180,9 +181,9 @@ class LogEpochs(L.Callback):
         wanted = ("loss/total", "val/harmonic_mean")
         metrics = trainer.logged_metrics
         log.info(
-            "epoch %d of %s: %s (%.1f s)",
+            "epoch %d%s: %s (%.1f s)",
             trainer.current_epoch + 1,
-            trainer.max_epochs,
+            "" if trainer.max_epochs == -1 else f" of {trainer.max_epochs}",
             ", ".join(f"{name} {float(metrics[name]):.3f}" for name in wanted if name in metrics),
             time.monotonic() - self._start,
         )

@@ -45,19 +45,22 @@ def resume_from(config: DictConfig) -> Path | None:
     return path
 
 
-def final_checkpoint(run: Run) -> Path:
+def final_checkpoint(run: Run) -> tuple[Path | None, list[str]]:
     """The checkpoint to test after training: the best on validation, or the last epoch's.
 
-    Raises:
-        CheckpointError: training wrote none, e.g. because it had no validation to select by.
+    Returns:
+        Its path, `None` for the weights at the end of training; and a note for the result where
+        they are not what `compat.final_weights` asks for.
     """
-    wanted = run.config.compat.final_weights
+    paths: dict[str, str] = {}
     for saver in run.trainer.checkpoint_callbacks:
         assert isinstance(saver, ModelCheckpoint)
-        monitors = saver.monitor is not None
-        if monitors == (wanted == "best") and saver.best_model_path:
-            return Path(saver.best_model_path)
-    raise CheckpointError(f"training left no {wanted} checkpoint")
+        paths.setdefault("best" if saver.monitor else "last", saver.best_model_path)
+    wanted, last = run.config.compat.final_weights, paths.get("last")
+    if paths.get(wanted):
+        return Path(paths[wanted]), []
+    note = "weights of the last step: no checkpoint was chosen by validation"
+    return Path(last) if last else None, [note] if wanted == "best" else []
 
 
 def load_checkpoint(path: Path | str) -> dict[str, Any]:
