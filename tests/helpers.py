@@ -7,28 +7,12 @@ from pathlib import Path
 import av
 import lightning as L
 import numpy as np
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig
 
-from devias.cli.train import finalize_config
-from devias.config import config_dir, register_resolvers
+from devias.config import compose
 from devias.training.data import RunData
 from devias.training.module import ActionSceneModule
 from devias.training.run import build_data, build_losses, build_module, build_stage
-
-
-def compose_run(*overrides: str) -> DictConfig:
-    """The configuration `python -m devias.train …` would compose."""
-    register_resolvers()
-    with initialize_config_dir(config_dir(), version_base="1.3"):
-        config = compose("train", overrides=list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(config)
-    with open_dict(config):
-        del config["hydra"]
-    finalize_config(config)
-    return config
-
 
 TINY_SYNTHETIC = (
     "experiment=synthetic",
@@ -48,7 +32,7 @@ TINY_SYNTHETIC = (
 
 def tiny_run(folder: Path, *overrides: str) -> DictConfig:
     """A synthetic run of seconds: its data lie in `folder/data`, its results in `folder/run`."""
-    return compose_run(
+    return compose(
         *TINY_SYNTHETIC,
         f"paths.datasets={folder / 'data'}",
         f"paths.run_dir={folder / 'run'}",

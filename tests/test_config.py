@@ -3,13 +3,22 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
 from hydra.errors import ConfigCompositionException, InstantiationException
 from hydra.utils import instantiate
+from hydra.version import getbase
 from omegaconf import OmegaConf, open_dict
 
-from devias.config import check_keys, config_dir
+from devias.config import check_keys, compose, config_dir
+from devias.identity import run_id
 from devias.training.dry_run import dry_run
-from helpers import compose_run, run_parts
+from helpers import run_parts
 
 CONF = Path(config_dir())
 OPTIONS = sorted(
@@ -24,14 +33,14 @@ WITHOUT_DOWNLOADS = ("backbone.weights=null", "scene_teacher=none")
 
 @pytest.mark.parametrize("option", OPTIONS, ids="=".join)
 def test_every_option_composes_with_known_keys(option):
-    config = compose_run("=".join(option))
+    config = compose("=".join(option))
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     check_keys(config)
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_builds_its_model_and_data(experiment):
-    config = compose_run(f"experiment={experiment}", *WITHOUT_DOWNLOADS)
+    config = compose(f"experiment={experiment}", *WITHOUT_DOWNLOADS)
     check_keys(config)
     module, data = run_parts(config)
     head = module.model.head
@@ -44,47 +53,63 @@ def test_every_experiment_builds_its_model_and_data(experiment):
 
 @pytest.mark.parametrize("model", [stem for group, stem in OPTIONS if group == "model"])
 def test_every_model_trains_in_the_synthetic_experiment(model):
-    config = compose_run("experiment=synthetic", f"model={model}", "backbone.weights=null")
+    config = compose("experiment=synthetic", f"model={model}", "backbone.weights=null")
     module, _ = run_parts(config)
     assert sum(parameter.numel() for parameter in module.model.parameters()) > 10_000
 
 
 def test_a_choice_on_the_command_line_beats_the_experiment():
-    config = compose_run("experiment=synthetic", "model=two_token")
+    config = compose("experiment=synthetic", "model=two_token")
     assert config.model._target_.endswith("TokenViT")
     assert set(config.loss) == {"action_recognition", "scene_recognition"}
     assert instantiate(config.augment) is None
-    assert config.names == {"experiment": "synthetic", "model": "two_token", "data": "synthetic"}
+    assert config.names == {
+        "experiment": "synthetic",
+        "model": "two_token",
+        "data": "synthetic",
+        "run_id": run_id(config),
+    }
 
 
-def test_a_row_is_called_by_what_concerns_the_method():
-    def name(*overrides):
-        return compose_run("experiment=synthetic", "seed=3", *overrides).names.model
+def test_composing_leaves_hydra_as_it_was():
+    before = dict(Singleton._instances)
+    config = compose("experiment=synthetic")
+    assert not any("hydra" in key for key in config)
+    assert Singleton._instances.keys() - before.keys() <= {ConfigStore, Plugins}
+    for kind in before:
+        assert Singleton._instances[kind] is before[kind]
+    with initialize_config_dir(config_dir(), version_base="1.2", job_name="mine"):
+        outer = hydra_compose("train", ["model=two_token"], return_hydra_config=True)
+        HydraConfig.instance().set_config(outer)
+        assert compose("model=one_token").names.model == "one_token"
+        assert HydraConfig.get().runtime.choices.model == "two_token"
+        assert (JobRuntime.instance().get("name"), getbase().minor) == ("mine", 2)
+    assert compose("part=backbone", config_name="export").part == "backbone"
 
-    elsewhere = ("trainer.devices=2", "data.root=/data/x", "backbone.weights=/x/y.pth")
-    assert name(*elsewhere, "paths.weights=/w") == "devias"
-    assert name("model=two_token", "augment=fame") == "two_token augment=fame"
-    assert name("model.slot_attention.num_slots=3") == "devias slot_attention.num_slots=3"
-    assert name("~loss.slot_diversity", "masks.iterations=1") == (
-        "devias ~loss.slot_diversity masks.iterations=1"
-    )
-    assert name("masks=segformer", "masks.model=/hub/small") == (
-        "devias masks=segformer masks.model=small"
-    )
-    assert name("trainer.max_epochs=12", "global_batch=64") == (
-        "devias trainer.max_epochs=12 global_batch=64"
-    )
-    assert name("names.model=ours", "augment=none") == "ours"
+
+def test_what_depends_on_machine_and_moment_is_written_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("DEVIAS_DATASETS", "/disk/sets")
+    monkeypatch.chdir(tmp_path)
+    config = compose("+recipe.extra=[{a: '${oc.env:DEVIAS_DATASETS}/x'}]")
+    assert config.recipe.extra[0].a == "/disk/sets/x"
+    text = OmegaConf.to_yaml(config)
+    for resolver in ("oc.env", "hydra:", "now:", "run_name:"):
+        assert resolver not in text
+    assert config.paths.datasets == "/disk/sets"
+    assert "${paths.datasets}" in text  # can still be changed in one place
+    folder = Path(config.paths.run_dir)
+    assert folder.is_relative_to(tmp_path / "runs")
+    assert folder.name.startswith(f"devias-{config.names.run_id}-s0-")
 
 
 def test_one_word_drops_a_loss_term():
-    config = compose_run("~loss.attention_guidance", "loss.mask_prediction.weight=0.5")
+    config = compose("~loss.attention_guidance", "loss.mask_prediction.weight=0.5")
     assert "attention_guidance" not in config.loss
     assert config.loss.mask_prediction.weight == 0.5
 
 
 def test_compat_switches_all_points_together():
-    config = compose_run("compat=official")
+    config = compose("compat=official")
     assert config.matcher.cost == "probability"
     assert config.model.slot_attention.key_normalization == "l1"
     assert config.loss.scene_recognition.target == "distribution"
@@ -96,7 +121,7 @@ def test_compat_switches_all_points_together():
 
 
 def test_the_paper_settings_of_ucf101():
-    config = compose_run("experiment=ucf101")
+    config = compose("experiment=ucf101")
     assert (config.global_batch, config.trainer.max_epochs) == (96, 100)
     assert config.model.slot_attention.iterations == 4
     assert (config.masks.beta, config.augment.prob_aug) == (0.3, 0.4)
@@ -112,23 +137,23 @@ def test_the_paper_settings_of_ucf101():
 
 def test_misspelt_keys_are_refused():
     with pytest.raises(ConfigCompositionException, match=r"optim\.bse_lr"):
-        compose_run("optim.bse_lr=1")
-    config = compose_run()
+        compose("optim.bse_lr=1")
+    config = compose()
     with open_dict(config):
         config.globl_batch = 3
     with pytest.raises(ValueError, match="unknown configuration key 'globl_batch'"):
         check_keys(config)
-    config = compose_run()
+    config = compose()
     with open_dict(config.compat):
         config.compat.matching_costs = "probability"
     with pytest.raises(ValueError, match=r"unknown configuration key 'compat.matching_costs'"):
         check_keys(config)
-    config = compose_run()
+    config = compose()
     with open_dict(config.recipe):
         config.recipe.slot_iteration = 3
     with pytest.raises(ValueError, match=r"unknown configuration key 'recipe.slot_iteration'"):
         check_keys(config)
-    config = compose_run()
+    config = compose()
     with open_dict(config.optim):
         config.optim.bse_lr = 3
     with pytest.raises(InstantiationException, match="bse_lr"):

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from devias.cli.train import train
-from devias.config import config_dir
+from devias.config import compose, config_dir
 from devias.evaluation.views import score_videos
 from devias.structures import UNKNOWN, ClipBatch
 from devias.training.optim import build_optimizer
 from devias.training.run import build_run
-from helpers import TINY_SYNTHETIC, compose_run, run_parts, tiny_run
+from helpers import TINY_SYNTHETIC, run_parts, tiny_run
 from sync_guard import no_host_sync
 
 PAGES = [
@@ -41,7 +41,7 @@ def raw_batch():
 
 def parts(*overrides):
     """The module of a row and its stage, at tiny sizes."""
-    config = compose_run(*TINY_SYNTHETIC, *overrides)
+    config = compose(*TINY_SYNTHETIC, *overrides)
     module, data = run_parts(config)
     return module, data.train.stage
 
@@ -132,7 +132,7 @@ def test_what_means_nothing_is_refused_with_the_reason_before_anything_is_decode
     overrides, message
 ):
     weights = ["backbone.weights=null"] if "backbone" in overrides else []
-    config = compose_run(*TINY_SYNTHETIC, *overrides.split(), *weights)
+    config = compose(*TINY_SYNTHETIC, *overrides.split(), *weights)
     config.data.root = "nowhere"
     with pytest.raises(Exception, match=message):
         build_run(config)
@@ -143,7 +143,7 @@ def test_what_means_nothing_is_refused_with_the_reason_before_anything_is_decode
 @pytest.mark.parametrize("model", ["devias", "two_token"])
 def test_every_choice_brings_its_terms_and_only_the_masks_it_needs(model, augment, decoder):
     choices = (f"model={model}", f"augment={augment}", f"decoder={decoder}")
-    config = compose_run(*choices)
+    config = compose(*choices)
     terms = {"action_recognition", "scene_recognition"}
     terms |= {"attention_guidance", "slot_diversity"} if model == "devias" else set()
     terms |= {"consistency"} if augment == "be" else set()
@@ -159,11 +159,11 @@ def test_every_choice_brings_its_terms_and_only_the_masks_it_needs(model, augmen
 def test_other_masks_follow_everywhere():
     """Ground truth is loaded for training, and cut out tubelet by tubelet."""
     for choices in (["model=two_token", "augment=fame"], ["decoder=pixel"]):
-        _, data = run_parts(compose_run(*TINY_SYNTHETIC, *choices, "masks=ground_truth"))
+        _, data = run_parts(compose(*TINY_SYNTHETIC, *choices, "masks=ground_truth"))
         assert data.train.ground_truth_masks
         assert data.train.stage.augment.masks == "frame"
     for masks, kind in (("fame", "clip"), ("motion_em", "frame")):
-        _, data = run_parts(compose_run(*TINY_SYNTHETIC, f"masks={masks}"))
+        _, data = run_parts(compose(*TINY_SYNTHETIC, f"masks={masks}"))
         assert not data.train.ground_truth_masks
         assert data.train.stage.augment.masks == kind
 

@@ -7,8 +7,8 @@ from hydra.utils import instantiate
 from PIL import Image
 
 from devias.cli.train import train
+from devias.config import compose
 from devias.structures import UNKNOWN, ClipBatch
-from helpers import compose_run
 
 COLOURS = [(220, 40, 40), (40, 60, 220), (50, 200, 60)]
 
@@ -28,7 +28,7 @@ def run_folder(tmp_path_factory):
     root = folder / "places365"
     (root / "train.txt").write_text("".join(rows))
     (root / "categories_places365.txt").write_text("/r/red 0\n/b/blue 1\n/g/green 2\n")
-    config = compose_run(
+    config = compose(
         "experiment=scene_model",
         "logger=csv",
         f"paths.datasets={folder}",
@@ -68,7 +68,7 @@ def coloured_clips() -> torch.Tensor:
 
 
 def test_the_trained_model_labels_clips(run_folder):
-    config = compose_run(
+    config = compose(
         "data=ucf101",
         "scene_teacher=places365",
         f"scene_teacher.model.path={run_folder / 'checkpoints' / 'best.ckpt'}",

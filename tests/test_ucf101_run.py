@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from devias.cli.train import train
+from devias.config import compose
 from devias.data.datamodule import MissingDataError
 from devias.data.dataset import TooManyBadVideos
 from devias.models.baselines import TokenViT
@@ -13,7 +14,6 @@ from devias.reporting.results import RunResult
 from devias.training.checkpoints import load_checkpoint
 from devias.weights.assign import video_vit
 from devias.weights.write import save_weights
-from helpers import compose_run
 
 SIZES = {"image_size": 32, "num_frames": 4}
 CLIPS = {  # the folder's class and its number in classInd.txt
@@ -25,7 +25,7 @@ CLIPS = {  # the folder's class and its number in classInd.txt
 
 
 def configured(folder, *overrides):
-    return compose_run(
+    return compose(
         "experiment=ucf101",
         f"paths.run_dir={folder / 'run'}",
         f"paths.weights={folder / 'weights'}",

@@ -2,21 +2,15 @@
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 
 from devias.cli.labels import label, process
-from devias.config import config_dir, register_resolvers
+from devias.config import compose
 from helpers import TINY_SYNTHETIC, run_parts, tiny_run
 
 
 def compose_labels(*overrides):
-    register_resolvers()
-    with initialize_config_dir(config_dir(), version_base="1.3"):
-        config = compose("labels", overrides=list(overrides), return_hydra_config=True)
-    HydraConfig.instance().set_config(config)
-    return config
+    return compose(*overrides, config_name="labels")
 
 
 def test_training_finds_the_labels_made_with_the_same_words(tmp_path):

@@ -6,12 +6,12 @@ import torch
 from hydra.utils import instantiate
 from torch import nn
 
+from devias.config import compose
 from devias.labels.on_device import BatchStage
 from devias.labels.scene_teacher import SceneTeacher, image_classifier
 from devias.losses import SceneRecognition
 from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
 from devias.weights.read import WeightsError
-from helpers import compose_run
 
 
 class VideoModel(nn.Module):
@@ -89,7 +89,7 @@ def released(tmp_path):
 @pytest.mark.parametrize("target", ["label", "distribution"])
 def test_any_timm_classifier_labels_clips(released, target):
     network, path = released
-    config = compose_run(
+    config = compose(
         "scene_teacher=timm",
         "scene_teacher.model.name=test_resnet",
         "scene_teacher.model.num_classes=5",

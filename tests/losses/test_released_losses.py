@@ -5,6 +5,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
+from devias.config import compose
 from devias.losses import (
     ActionRecognition,
     AttentionGuidance,
@@ -14,7 +15,6 @@ from devias.losses import (
 )
 from devias.models.matching import SlotMatcher
 from devias.structures import ClipBatch, SlotPrediction
-from helpers import compose_run
 
 CLIPS, SLOTS, ACTIONS, SCENES, GRID, SEED = 5, 2, 101, 365, (8, 14, 14), 1000
 
@@ -100,7 +100,7 @@ def test_values(target, cost):
 @pytest.mark.parametrize("target", ["distribution", "label"])
 def test_compat_official_trains_with_these_terms(target):
     """The weighted sum over the terms of the configuration, matched as it says."""
-    config = compose_run("compat=official", f"loss.scene_recognition.target={target}")
+    config = compose("compat=official", f"loss.scene_recognition.target={target}")
     losses = {name: instantiate(term, name=name) for name, term in config.loss.items()}
     prediction, batch = inputs()
     roles = instantiate(config.matcher).match(prediction, batch.action, batch.scene)

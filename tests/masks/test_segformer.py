@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
 
+from devias.config import compose
 from devias.masks.segformer import SegFormerMasks
-from helpers import compose_run
 from sync_guard import no_host_sync
 
 transformers = pytest.importorskip("transformers")
@@ -65,15 +65,15 @@ def test_the_clip_mask_of_the_released_code_is_that_of_any_one_tubelet(folder):
 
 
 def test_compat_chooses_the_clip_mask():
-    assert compose_run("masks=segformer").masks.clip_mask == "mean"
-    assert compose_run("masks=segformer", "compat=official").masks.clip_mask == "tubelet"
+    assert compose("masks=segformer").masks.clip_mask == "mean"
+    assert compose("masks=segformer", "compat=official").masks.clip_mask == "tubelet"
 
 
 def test_the_configuration_takes_any_segmentation_model(folder):
-    config = compose_run("masks=segformer")
+    config = compose("masks=segformer")
     assert "cityscapes" in config.masks.model
     assert config.masks.class_ids == [11]  # person
-    config = compose_run(
+    config = compose(
         "masks=segformer", f"masks.model={folder}", "masks.class_ids=[1,3]", "data=ucf101"
     )
     video = torch.rand(1, 3, 4, 32, 48)

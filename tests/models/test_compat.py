@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from devias import load_model
+from devias.config import compose
 from devias.models.architecture import describe
-from helpers import compose_run, run_parts
+from helpers import run_parts
 from released_layout import by_formula, devias_shapes
 
 DIM, PATCH, FRAMES, SIZE = 12, 4, 4, 8
@@ -52,7 +53,7 @@ def test_training_starts_where_loading_ends(tmp_path, depth, rounds, slots, tied
     sizes = {"num_frames": FRAMES, "num_heads": 2, "image_size": SIZE}
     loaded = load_model(path, actions, scenes, "official", **sizes)
 
-    config = compose_run(*overrides(depth, rounds, slots, tied, actions, scenes), f"weights={path}")
+    config = compose(*overrides(depth, rounds, slots, tied, actions, scenes), f"weights={path}")
     trained = run_parts(config)[0].model.eval()
 
     ours, theirs = describe(trained), describe(loaded)
@@ -77,7 +78,7 @@ def test_the_paper_normalises_otherwise(tmp_path):
     sizes = {"num_frames": FRAMES, "num_heads": 2, "image_size": SIZE}
     paper, official = (load_model(path, 5, 4, compat, **sizes) for compat in ("paper", "official"))
     compat = {
-        name: compose_run(f"compat={name}").model.slot_attention.key_normalization
+        name: compose(f"compat={name}").model.slot_attention.key_normalization
         for name in ("paper", "official")
     }
     assert compat["paper"] == describe(paper)["slot_attention"]["key_normalization"] == "l2"

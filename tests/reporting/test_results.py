@@ -1,6 +1,7 @@
 import json
 import math
 import subprocess
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -107,6 +108,24 @@ def test_seeds_are_grouped_in_order_of_appearance():
     groups = group_runs(runs)
     assert [key[2] for key in groups] == ["two_token", "devias"]
     assert [len(group) for group in groups.values()] == [2, 1]
+
+
+def test_runs_of_one_method_are_one_row_whatever_they_are_called():
+    spelled = [("a b=1", 0, "1f"), ("a c=1", 1, "1f"), ("ours", 0, "2f"), ("ours", 0, "3f")]
+    runs = [replace(result_of(name, seed), run_id=identity) for name, seed, identity in spelled]
+    groups = group_runs([*runs, result_of("ours", 0)])
+    names = ["a b=1", "ours [2f]", "ours [3f]", "ours"]
+    assert [key[2] for key in groups] == names
+    assert [len(group) for group in groups.values()] == [2, 1, 1, 1]
+    with pytest.raises(ValueError, match="have the seed 0"):
+        group_runs([runs[0], replace(runs[1], seed=0)])
+
+
+def test_files_from_before_there_was_a_hash_load(tmp_path):
+    content = asdict(result_of())
+    del content["run_id"]
+    (tmp_path / "result.json").write_text(json.dumps(content))
+    assert RunResult.load(tmp_path / "result.json").run_id == ""
 
 
 def test_repeated_seed_is_refused():

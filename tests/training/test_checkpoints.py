@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import OmegaConf
 
-from devias.config import ConfigError
 from devias.data.samplers import ResumeError
+from devias.errors import ConfigError
 from devias.training.checkpoint_io import AtomicCheckpointIO
 from devias.training.checkpoints import (
     CheckpointError,

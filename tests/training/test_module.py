@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from devias.config import compose
 from devias.labels.scene_teacher import SceneTeacher
 from devias.models.baselines import TokenViT
 from devias.models.heads import UnifiedHead
@@ -9,7 +10,7 @@ from devias.training.callbacks import StopOnNonFiniteLoss
 from devias.training.optim import build_optimizer
 from devias.training.run import build_data, build_losses, build_module, build_stage
 from devias.weights.assign import video_vit
-from helpers import TINY_SYNTHETIC, compose_run
+from helpers import TINY_SYNTHETIC
 from stub_parts import Constant, Counting, clips, loader, stub_module, stub_trainer
 from sync_guard import no_host_sync
 
@@ -54,7 +55,7 @@ def test_in_training_the_labels_decide_the_roles():
 
 def full_step_parts(*overrides: str):
     """A DEVIAS module, a stage with masks, mixing and a scene model, and a loader's batch."""
-    config = compose_run(*TINY_SYNTHETIC, "backbone.drop_path_rate=0.3", *overrides)
+    config = compose(*TINY_SYNTHETIC, "backbone.drop_path_rate=0.3", *overrides)
     losses = build_losses(config)
     stage = build_stage(config, losses)
     sizes = {"image_size": config.backbone.image_size, "num_frames": config.backbone.num_frames}

@@ -9,11 +9,11 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.precision import MixedPrecision
 from omegaconf import OmegaConf, open_dict
 
-from devias.config import ConfigError, config_dir
+from devias.config import ConfigError, compose, config_dir
 from devias.training.checkpoint_io import AtomicCheckpointIO
 from devias.training.optim import OptimizerSettings, cosine_with_warmup
 from devias.training.run import build_run, build_trainer
-from helpers import compose_run, tiny_run
+from helpers import tiny_run
 from stub_parts import Constant, clips, loader, stub_module, stub_trainer
 
 BATCH = clips([(0, 0), (1, 1)], [(0, 0), (1, 1)])
@@ -38,9 +38,9 @@ def test_arguments_left_null_are_lightnings_own(tmp_path):
 
 
 def test_where_to_train_is_chosen_over_the_experiment():
-    config = compose_run("experiment=synthetic").trainer
+    config = compose("experiment=synthetic").trainer
     assert (config.accelerator, config.devices) == ("cpu", 1)
-    config = compose_run("experiment=synthetic", "trainer=gpus").trainer
+    config = compose("experiment=synthetic", "trainer=gpus").trainer
     assert (config.accelerator, config.devices, config.precision) == ("gpu", "auto", "bf16-mixed")
     assert (config.max_epochs, config.gradient_clip_val) == (6, 1.0)
 

@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from devias.config import config_dir, register_resolvers
+from devias.config import compose, config_dir
 from devias.data.dataset import EvalDataset, SampleKey, collate
 from devias.data.records import VideoRecord
 from devias.data.transforms import EvalTransform
@@ -55,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Quality]:
         parser.error("--clips must be at least 1")
 
     settings = [f"experiment={args.experiment}", "masks=none", "augment=none"]
-    config = compose_config(*settings, *args.set)
+    config = compose(*settings, *args.set)
     if args.videos:
         records = [VideoRecord(path) for path in video_files(args.videos)]
     else:
@@ -87,18 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Quality]:
     return qualities
 
 
-def compose_config(*overrides: str) -> DictConfig:
-    """The training configuration with overrides."""
-    register_resolvers()
-    with initialize_config_dir(config_dir(), version_base="1.3"):
-        return compose("train", list(overrides), return_hydra_config=True)
-
-
 def load_extractor(name: str, experiment: str) -> MaskExtractor | None:
     """Build `name[:key=value,…]` of `conf/masks`; `none` is `None`."""
     name, _, changes = name.partition(":")
     keys = [f"masks.{change}" for change in changes.split(",") if change]
-    config = compose_config(f"experiment={experiment}", f"masks={name}", *keys)
+    config = compose(f"experiment={experiment}", f"masks={name}", *keys)
     return None if config.masks is None else instantiate(config.masks)
 
 

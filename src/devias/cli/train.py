@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from devias.config import config_dir, register_resolvers, row_name
+from devias.config import config_dir, finalize_config, register_resolvers
 from devias.errors import exit_on_user_error
 
 if TYPE_CHECKING:
@@ -41,17 +41,6 @@ def named_by_time(config: DictConfig) -> bool:
     paths = OmegaConf.to_container(config.paths, resolve=False)
     assert isinstance(paths, dict)
     return "${now:" in paths["run_dir"] and HydraConfig.get().mode != RunMode.MULTIRUN
-
-
-def finalize_config(config: DictConfig) -> None:
-    """Fix the values that follow from this call, so that the stored configuration is complete."""
-    overrides = HydraConfig.get().overrides.task
-    if HydraConfig.get().mode == RunMode.MULTIRUN:
-        config.paths.run_dir = HydraConfig.get().runtime.output_dir
-    config.paths.run_dir = str(Path(config.paths.run_dir).absolute())
-    config.names = OmegaConf.to_container(config.names, resolve=True)
-    if not any(override.startswith("names.model=") for override in overrides):
-        config.names.model = row_name(config.names.model, overrides)
 
 
 def train(config: DictConfig, new_folder: bool = False) -> dict[str, float]:

@@ -45,6 +45,8 @@ class RunResult:
     """Evaluation sets that could not be read where the run took place, and why."""
     notes: list[str] = field(default_factory=list)
     """What sets it apart from a usual result, as a test on a part of the videos."""
+    run_id: str = ""
+    """Hash of the method, as `devias.identity.run_id`; empty in older results."""
 
     def save(self, path: Path | str) -> None:
         """Write the JSON file atomically.
@@ -100,18 +102,27 @@ def load_results(folder: Path | str) -> list[RunResult]:
 def group_runs(results: Iterable[RunResult]) -> dict[tuple[str, str, str], list[RunResult]]:
     """Gather the seeds of each `(experiment, data, model)`, in order of first appearance.
 
+    Runs of one hash are one group, whatever they are called; it has the name of the first. Groups
+    that are called the same get their hashes behind it.
+
     Raises:
         ValueError: A seed stands twice in a group; averaging would count it double.
     """
-    groups: dict[tuple[str, str, str], list[RunResult]] = {}
+    methods: dict[tuple[str, str, str, str], list[RunResult]] = {}
     for result in results:
-        runs = groups.setdefault((result.experiment, result.data, result.model), [])
+        method = (result.run_id, "" if result.run_id else result.model)
+        runs = methods.setdefault((result.experiment, result.data, *method), [])
         if any(run.seed == result.seed for run in runs):
             raise ValueError(
                 f"two results of experiment {result.experiment!r}, data {result.data!r}, "
                 f"model {result.model!r} have the seed {result.seed}"
             )
         runs.append(result)
+    groups: dict[tuple[str, str, str], list[RunResult]] = {}
+    names = [(experiment, data, runs[0].model) for (experiment, data, *_), runs in methods.items()]
+    for name, (*_, run_id, _), runs in zip(names, methods, methods.values(), strict=True):
+        same = names.count(name) > 1 and run_id
+        groups[(*name[:2], f"{name[2]} [{run_id}]") if same else name] = runs
     return groups
 
 

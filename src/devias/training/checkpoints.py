@@ -12,8 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from devias.config import ConfigError
-from devias.errors import DeviasError
+from devias.errors import ConfigError, DeviasError
 from devias.training.callbacks import LAYOUT, StoreConfig
 from devias.training.resume import check_settings
 from devias.training.run import Run

@@ -1,0 +1,72 @@
+"""What the paper sets per dataset, typed and checked: `conf/recipe/*.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
+from typing import Any, get_type_hints
+
+from devias.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One column of the paper's table; groups read their values from here.
+
+    Raises:
+        ConfigError: A value is of another type or out of its range; the message names its key.
+    """
+
+    epochs: int
+    """→ `trainer.max_epochs`."""
+    slot_iterations: int
+    """Rounds of slot attention."""
+    fame_beta: float
+    """Share of the pixels that FAME takes as foreground."""
+    prob_aug: float
+    """Probability that mixing gives a clip another background."""
+    head_dropout: float
+    drop_path: float
+    """→ `backbone.drop_path_rate`."""
+    min_lr: float
+    """Learning rate at the end, per 256 clips of the global batch → `optim.min_lr`."""
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(Recipe).items():
+            value = getattr(self, name)
+            number = isinstance(value, int | kind) and not isinstance(value, bool)
+            if not number:
+                noun = "a whole number" if kind is int else "a number"
+                raise ConfigError(f"recipe.{name} must be {noun}, not {value!r}")
+        for name in ("slot_iterations", "epochs"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"recipe.{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("prob_aug", "fame_beta"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"recipe.{name} must be from 0 to 1, not {getattr(self, name)}")
+        for name in ("head_dropout", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(
+                    f"recipe.{name} must be at least 0 and below 1, not {getattr(self, name)}"
+                )
+        if not 0 <= self.min_lr < float("inf"):
+            raise ConfigError(f"recipe.min_lr must be a rate, not {self.min_lr}")
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Recipe:
+        """The recipe of a composed configuration.
+
+        Raises:
+            ConfigError: A key is missing or unknown, or a value cannot be.
+        """
+        known = [field.name for field in fields(cls)]
+        for key in map(str, settings):
+            if key not in known:
+                near = get_close_matches(key, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+                raise ConfigError(f"unknown configuration key 'recipe.{key}'; {hint}")
+        for key in known:
+            if key not in settings:
+                raise ConfigError(f"recipe.{key} is missing")
+        return cls(**{str(key): value for key, value in settings.items()})
