@@ -1,10 +1,11 @@
 """Test a trained model again, perhaps on other data or views.
 
     python -m devias.evaluate checkpoint=runs/…/checkpoints/best.ckpt
-    python -m devias.evaluate checkpoint=… 'overrides=["data.root=/ucf101","data.num_clips=5"]'
+    python -m devias.evaluate checkpoint=… data.root=/ucf101 data.num_clips=5 '~callbacks.figures'
 
-The configuration is read from the checkpoint; `overrides` change it. Writes figures and
-`result.json` to `output_dir`, by default `evaluation/` beside the checkpoint's folder.
+The configuration is read from the checkpoint and changed by all other words, written as for
+training. It is data: what is not of this package is built only with `trust=true`. Writes figures
+and `result.json` to `output_dir`, by default `evaluation/` beside the checkpoint's folder.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from devias.config import config_dir, register_resolvers
 from devias.errors import exit_on_user_error
+from devias.overrides import gather_overrides
 
 if TYPE_CHECKING:
     from devias.reporting.results import RunResult
@@ -33,22 +35,34 @@ log = logging.getLogger(__name__)
 register_resolvers()
 
 
-@hydra.main(version_base="1.3", config_path=config_dir(), config_name="evaluate")
-def main(config: DictConfig) -> None:
+OWN = ("checkpoint", "output_dir", "overrides", "trust")
+
+
+def main() -> None:
     """Rebuild the run the checkpoint came from and test it."""
+    with exit_on_user_error():
+        sys.argv[1:] = gather_overrides(sys.argv[1:], OWN)
+    _main()
+
+
+@hydra.main(version_base="1.3", config_path=config_dir(), config_name="evaluate")
+def _main(config: DictConfig) -> None:
     checkpoint = Path(config.checkpoint)
     with exit_on_user_error():
-        evaluate_checkpoint(checkpoint, list(config.overrides), config.output_dir)
+        evaluate_checkpoint(checkpoint, list(config.overrides), config.output_dir, config.trust)
 
 
 def evaluate_checkpoint(
-    checkpoint: Path, overrides: list[str], output_dir: Path | str | None = None
+    checkpoint: Path,
+    overrides: Sequence[str] = (),
+    output_dir: Path | str | None = None,
+    trust: bool = False,
 ) -> RunResult:
     """Rebuild the run a checkpoint came from and test it; see the module's text."""
     from devias.training.checkpoints import stored_config
     from devias.training.run import build_run
 
-    config = stored_config(checkpoint, overrides)
+    config = stored_config(checkpoint, overrides, trust)
     output = output_dir or checkpoint.parent.parent / "evaluation"
     config.paths.run_dir = str(Path(output).absolute())
     # The checkpoint holds all weights; those the run started from need not be there any more.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from omegaconf import DictConfig
 
 from devias.errors import ConfigError, DeviasError
+from devias.stored_config import rebuild_config
 from devias.training.callbacks import LAYOUT, StoreConfig
 from devias.training.resume import check_settings
 from devias.training.run import Run
@@ -104,33 +104,15 @@ def run_checkpoint(path: Path | str) -> dict[str, Any]:
     return content
 
 
-def stored_config(path: Path | str, overrides: list[str]) -> DictConfig:
-    """The configuration inside one of our checkpoints, with `key=value` overrides applied.
+def stored_config(path: Path | str, overrides: Sequence[str], trust: bool = False) -> DictConfig:
+    """The configuration inside one of our checkpoints, with Hydra's overrides applied.
 
     Raises:
         CheckpointError: the checkpoint holds none.
-        ConfigError: an override is not `key=value`, or names a key the configuration lacks.
+        ConfigError: as `devias.stored_config.rebuild_config`; the message names the file.
     """
-    config = OmegaConf.create(run_checkpoint(path)[StoreConfig.key])
-    assert isinstance(config, DictConfig)
-    OmegaConf.set_struct(config, True)
-    for override in overrides:
-        try:
-            _apply(config, override)
-        except (OmegaConfBaseException, YAMLError, ValueError) as error:
-            raise ConfigError(f"override {override!r}: {error}") from error
-    return config
-
-
-def _apply(config: DictConfig, override: str) -> None:
-    key, sign, _ = override.partition("=")
-    if not key or not sign:
-        raise ValueError("expected key=value")
-    old = OmegaConf.select(config, key, default=override, throw_on_resolution_failure=False)
-    if old is override:
-        raise ValueError(f"the configuration has no key {key}")
-    change = OmegaConf.from_dotlist([override])
-    new = OmegaConf.select(change, key, throw_on_resolution_failure=False)
-    if OmegaConf.is_config(old) and not (new is None or OmegaConf.is_config(new)):
-        raise ValueError(f"{key} holds settings, not a value: change them one by one")
-    config.merge_with(change)
+    text = run_checkpoint(path)[StoreConfig.key]
+    try:
+        return rebuild_config(text, overrides, trust)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error

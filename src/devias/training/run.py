@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate as hydra_instantiate
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
 from omegaconf import DictConfig, OmegaConf
 
 from devias.config import check_keys
 from devias.errors import ConfigError
+from devias.instantiate import instantiate
 from devias.labels.lookup import find_labels
 from devias.labels.on_device import BatchStage
 from devias.losses.base import LossTerm
@@ -32,7 +31,6 @@ from devias.training.quiet import quiet_lightning
 from devias.training.ranks import end_with_parent
 from devias.training.trainer import check_support, trainer_errors
 from devias.weights.assign import load_weights
-from devias.weights.read import WeightsError
 
 log = logging.getLogger(__name__)
 
@@ -206,13 +204,3 @@ def build_module(
         bias_aligned_actions=data.bias_aligned_actions(),
         compile=config.compile,
     )
-
-
-def instantiate(config: Any, **arguments: Any) -> Any:
-    """Hydra's `instantiate`; what is said of missing or unfit weights is not wrapped by it."""
-    try:
-        return hydra_instantiate(config, **arguments)
-    except InstantiationException as error:
-        if isinstance(error.__cause__, FileNotFoundError | WeightsError):
-            raise error.__cause__ from None
-        raise
