@@ -64,6 +64,19 @@ def test_differences_are_named_once_by_the_key_that_makes_them():
     assert changed_settings(changed(), changed(data__seed=3, data__stage={"prob": 0.5})) == {}
 
 
+def test_of_a_part_of_another_class_the_class_alone_is_named():
+    other = {"_target_": "b.TwoToken", "tokens": 2}
+    assert changed_settings(changed(), changed(model=other, model__depth=3)) == {
+        "model._target_": ("devias.models.devias.DEVIAS", "b.TwoToken")
+    }
+
+
+def test_a_setting_that_only_one_has_is_not_hidden_by_what_it_comes_from():
+    assert changed_settings(changed(), changed(data__fps="${seed}")) == {"data.fps": (None, 3)}
+    # But that of a group which both take from elsewhere is left to that.
+    assert changed_settings(changed(), changed(stage={"flip": 1})) == {"stage.flip": (None, 1)}
+
+
 def test_a_group_that_interpolation_stands_for_may_be_stored_resolved():
     old = OmegaConf.create(OmegaConf.to_container(changed(), resolve=True))
     assert changed_settings(old, changed()) == {}
@@ -99,7 +112,7 @@ def test_what_resuming_cannot_change_is_refused_by_name(settings, named):
     with pytest.raises(ResumeError) as caught:
         check(**settings, trainer__max_epochs=5)
     message = str(caught.value)
-    assert message.startswith("a/last.ckpt comes from a run with other settings")
+    assert message.startswith("a/last.ckpt comes from a run whose settings differ")
     assert named in message
     assert "max_epochs" not in message
     assert "\n" not in message
@@ -118,7 +131,7 @@ def test_what_it_may_change_is_logged(caplog):
             test=False,
         )
     (message,) = [record.getMessage() for record in caplog.records]
-    assert message.startswith("resuming a/last.ckpt with other settings: ")
+    assert message.startswith("resuming a/last.ckpt; settings differ that may: ")
     assert set(message.partition(": ")[2].split("; ")) == {
         "trainer.max_epochs was 3, is 5",
         "data.num_workers was 2, is 0",

@@ -1,7 +1,8 @@
 """Train and test one model: `python -m devias.train experiment=synthetic model=devias seed=0`.
 
 Leaves in `paths.run_dir`: `config.yaml`, `checkpoints/`, `metrics/` (CSV), `figures/` and
-`result.json`. An interrupted run continues with the same `paths.run_dir` and `ckpt_path=last`.
+`result.json`. An interrupted run continues with the same settings, the same `paths.run_dir` and
+`ckpt_path=last`; a folder that was moved meanwhile is given by its new place.
 """
 
 from __future__ import annotations

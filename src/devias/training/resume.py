@@ -62,7 +62,7 @@ def check_settings(checkpoint: Mapping[str, Any], config: DictConfig, path: Path
     }
     if listed[False]:
         raise ResumeError(
-            f"{path} comes from a run with other settings, which resuming cannot change: "
+            f"{path} comes from a run whose settings differ, which resuming cannot change: "
             f"{listed[False]}. Resume with the settings of that run, or start another run, "
             f"if need be from its weights with weights={path}"
         )
@@ -72,40 +72,49 @@ def check_settings(checkpoint: Mapping[str, Any], config: DictConfig, path: Path
             f"{path} has {done} epochs behind it, more than trainer.max_epochs={limit}"
         )
     if listed[True]:
-        log.info("resuming %s with other settings: %s", path, listed[True])
+        log.info("resuming %s; settings differ that may: %s", path, listed[True])
 
 
 def changed_settings(old: DictConfig, new: DictConfig) -> dict[str, tuple[Any, Any]]:
     """The dotted keys under which two configurations differ → both values.
 
-    A key that both take from the same other one, as `${seed}`, is left to that. What is absent is
-    `None`.
+    A key that both take from the same other one, as `${seed}`, is left to that; of a part that is
+    of another class now, its class alone is named. What is absent is `None`.
     """
-    before, after = dict(_leaves(old)), dict(_leaves(new))
+    before, after = (
+        dict(_leaves(OmegaConf.to_container(part, resolve=True))) for part in (old, new)
+    )
+    sources = [OmegaConf.to_container(part, resolve=False) for part in (old, new)]
     changed = {}
     for key in {**before, **after}:
-        (was, source), (now, source_now) = (
-            leaves.get(key, (None, "")) for leaves in (before, after)
-        )
-        if was != now and not (source == source_now and "${" in str(source)):
-            changed[key] = (was, now)
-    return changed
+        first, second = (_source(source, key) for source in sources)
+        derived = first == second and "${" in str(first)
+        if before.get(key) != after.get(key) and not derived:
+            changed[key] = before.get(key), after.get(key)
+    classes = tuple(key.removesuffix("_target_") for key in changed if key.endswith("_target_"))
+    return {
+        key: values
+        for key, values in changed.items()
+        if key.endswith("._target_") or not key.startswith(classes)
+    }
 
 
-def _leaves(config: DictConfig) -> Iterator[tuple[str, tuple[Any, Any]]]:
-    """Dotted key → value, and the text it is resolved from."""
+def _leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted key → value."""
+    if not isinstance(value, dict):
+        yield key, value
+        return
+    for name, part in value.items():
+        yield from _leaves(part, f"{key}.{name}" if key else str(name))
 
-    def walk(value: Any, source: Any, key: str) -> Iterator[tuple[str, tuple[Any, Any]]]:
-        if not isinstance(value, dict):
-            yield key, (value, source)
-            return
-        for name, part in value.items():
-            # An interpolated group has no keys of its own: its text stands for all of its values.
-            part_source = source[name] if isinstance(source, dict) else source
-            yield from walk(part, part_source, f"{key}.{name}" if key else str(name))
 
-    value = OmegaConf.to_container(config, resolve=True)
-    return walk(value, OmegaConf.to_container(config, resolve=False), "")
+def _source(config: Any, key: str) -> Any:
+    """What an unresolved configuration holds for a key: a value, or the text it comes from."""
+    for name in key.split("."):
+        if not isinstance(config, dict):
+            break
+        config = config.get(name)
+    return config
 
 
 def _is_free(key: str) -> bool:
