@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from devias.reporting.results import (
+    ResultError,
     RunResult,
     describe_hardware,
     git_commit,
@@ -77,6 +78,9 @@ def test_interrupted_writing_keeps_the_old_file(tmp_path, monkeypatch):
         (lambda text: text.replace("12.5", '"12.5"'), r"seconds\['train'\] is '12.5'"),
         (lambda text: text.replace("12.5", "true"), r"seconds\['train'\] is True"),
         (lambda text: text.replace('{\n    "train": 12.5\n  }', "[]"), "seconds must map"),
+        (lambda text: text.replace('"devias"', "[1]"), r"model is \[1\], not a name"),
+        (lambda text: text.replace("null", '{"checkpoint": 1}'), "evaluation is .*not checkpoint"),
+        (lambda text: "[" * 100_000, "recursion"),
     ],
 )
 def test_bad_file_is_named(tmp_path, change, message):
@@ -85,7 +89,7 @@ def test_bad_file_is_named(tmp_path, change, message):
     changed = change(path.read_text())
     assert changed != path.read_text()
     path.write_text(changed)
-    with pytest.raises(ValueError, match=f"some_run.result.json: .*({message})"):
+    with pytest.raises(ResultError, match=f"(?s)some_run.result.json: .*({message})"):
         RunResult.load(path)
 
 
@@ -101,6 +105,59 @@ def test_all_results_below_a_folder(tmp_path):
     assert [result.seed for result in load_results(tmp_path)] == [0, 1]
     with pytest.raises(FileNotFoundError, match=r"no result\.json"):
         load_results(tmp_path / "b" / "nowhere")
+
+
+def evaluated(run, *changes, checkpoint="best.ckpt", seed=0, value=0.7):
+    result = result_of(seed=seed, harmonic_mean=value)
+    path = str(run / "checkpoints" / checkpoint)
+    result.evaluation = {"checkpoint": path, "changes": list(changes)}
+    return result
+
+
+def rows_below(folder):
+    return {result.row: result.metrics["harmonic_mean"] for result in load_results(folder)}
+
+
+def test_an_evaluation_that_changes_nothing_only_repeats_the_run(tmp_path):
+    run = tmp_path / "runs" / "a"
+    evaluated(run).save(run / "evaluations" / "1" / "result.json")
+    moved = evaluated(run, "data.root=/x", "trainer.devices=2")
+    moved.save(run / "evaluations" / "2" / "result.json")
+    evaluated(run).save(tmp_path / "runs" / "0-elsewhere" / "result.json")
+    assert rows_below(tmp_path) == {"devias": 0.7}  # a run that was not tested itself
+    result_of(harmonic_mean=0.5).save(run / "result.json")
+    assert rows_below(tmp_path) == {"devias": 0.5}
+
+
+def test_evaluations_with_other_settings_are_rows_of_their_own(tmp_path):
+    run = tmp_path / "a"
+    result_of(harmonic_mean=0.5).save(run / "result.json")
+    for number, value in ((9, 0.1), (10, 0.2)):  # the tenth comes last
+        result = evaluated(run, "data.num_clips=5", value=value)
+        result.save(run / "evaluations" / str(number) / "result.json")
+    evaluated(run, checkpoint="last.ckpt").save(run / "evaluations" / "11" / "result.json")
+    other = tmp_path / "b"
+    result_of(seed=1, harmonic_mean=0.6).save(other / "result.json")
+    evaluated(other, "data.num_clips=5", seed=1).save(other / "evaluations" / "1" / "result.json")
+    groups = group_runs(load_results(tmp_path))
+    assert {key[2]: [run.seed for run in runs] for key, runs in groups.items()} == {
+        "devias": [0, 1], "devias [data.num_clips=5]": [0, 1], "devias [last.ckpt]": [0],
+    }  # fmt: skip
+    seeds = groups["synthetic", "synthetic", "devias [data.num_clips=5]"]
+    assert [run.metrics["harmonic_mean"] for run in seeds] == [0.2, 0.7]
+
+
+def test_an_evaluation_of_an_earlier_version_is_no_second_seed(tmp_path):
+    result_of(harmonic_mean=0.5).save(tmp_path / "a" / "result.json")
+    result_of(harmonic_mean=0.5).save(tmp_path / "a" / "evaluation" / "result.json")
+    assert rows_below(tmp_path) == {"devias": 0.5, "devias [evaluation]": 0.5}
+
+
+def test_two_runs_of_one_seed_are_named(tmp_path):
+    for name in ("a", "b"):
+        result_of(seed=3).save(tmp_path / name / "result.json")
+    with pytest.raises(ResultError, match=r"a.result\.json and .*b.result\.json .* seed 3"):
+        load_results(tmp_path)
 
 
 def test_seeds_are_grouped_in_order_of_appearance():

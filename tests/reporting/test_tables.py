@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -83,6 +84,36 @@ def test_terminal_table_fits_80_characters():
     results_table(runs).print(console)
     (row,) = (line for line in console.file.getvalue().splitlines() if "two_token" in line)
     assert row.count("81.3 ± 0.0") == 6
+
+
+def printed(table, width):
+    console = Console(width=width, file=io.StringIO())
+    table.print(console)
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [1, 30, 80, 300])
+@pytest.mark.parametrize("name", ["devias " + "backbone.embed_dim=24 " * 9, "x" * 200, "d"])
+@pytest.mark.parametrize("columns", [1, 6, 15])
+def test_no_number_is_ever_cut(width, name, columns):
+    shown = [Column(f"Metric number {i}", f"m{i}") for i in range(columns)]
+    metrics = {column.metric: 0.5 + 0.01 * i for i, column in enumerate(shown)}
+    runs = [RunResult("e", name, "d", seed, None, metrics) for seed in (0, 1)]
+    text = printed(results_table(runs, shown), width)
+    (line,) = (line for line in text.splitlines() if "±" in line and "Per cent" not in line)
+    assert re.findall(r"[0-9.]+ ± [0-9.]+", line) == [f"{50 + i}.0 ± 0.0" for i in range(columns)]
+    assert line.startswith(name.strip()[:1])
+    assert "".join(text.split()).count("…") == 0
+
+
+def test_a_long_name_is_wrapped_within_80_characters():
+    metrics = {"seen/action_top1": 0.8, "seen/scene_top1": 0.5}
+    name = "action_vit augment=none masks=none loss=action global_batch=2 backbone.depth=2 seed=3"
+    text = printed(results_table([RunResult("e", name, "d", 0, None, metrics)]), 80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "80.0" in text
+    assert "50.0" in text
+    assert "seed=3" in text
 
 
 def test_brackets_in_a_name_are_no_terminal_markup():

@@ -14,9 +14,25 @@ from typing import Any
 
 import torch
 
+from devias.errors import DeviasError
 from devias.files import write_text
 
 RESULT_FILE = "result.json"
+
+NOT_SHOWN = (
+    "backbone.weights", "callbacks", "compile", "data.annotations", "data.eval_batch_size",
+    "data.num_workers", "data.preload", "data.pseudo_cache", "data.root", "global_batch", "logger",
+    "max_batch_per_device", "names.", "paths.", "trainer.", "weights",
+)  # fmt: skip
+"""How changes begin that an evaluation's numbers do not depend on."""
+
+
+class ResultError(DeviasError, ValueError):
+    """Results that cannot be read or put into one table; names the files."""
+
+
+class NoResultsError(DeviasError, FileNotFoundError):
+    """There is no result below a folder; names it."""
 
 
 @dataclass
@@ -47,12 +63,29 @@ class RunResult:
     """What sets it apart from a usual result, as a test on a part of the videos."""
     run_id: str = ""
     """Hash of the method, as `devias.identity.run_id`; empty in older results."""
+    evaluation: dict[str, Any] | None = None
+    """Of a separate evaluation: the `checkpoint` tested and a list of `changes` as `key=value`."""
+
+    @property
+    def row(self) -> str:
+        """What a table calls it: the model, and what a separate evaluation did otherwise."""
+        return f"{self.model}{self.differs}"
+
+    @property
+    def differs(self) -> str:
+        """What a separate evaluation did otherwise, in brackets; empty for a run's own result."""
+        if self.evaluation is None:
+            return ""
+        checkpoint = Path(self.evaluation["checkpoint"]).name
+        shown = [] if checkpoint == "best.ckpt" else [checkpoint]
+        shown += [c for c in self.evaluation["changes"] if not c.startswith(NOT_SHOWN)]
+        return f" [{', '.join(shown)}]" if shown else ""
 
     def save(self, path: Path | str) -> None:
         """Write the JSON file atomically.
 
         Raises:
-            ValueError: A metric or duration is NaN or infinite; the message names it.
+            ResultError: A metric or duration is NaN or infinite; the message names it.
         """
         self._check()
         write_text(path, json.dumps(asdict(self), indent=2, allow_nan=False) + "\n")
@@ -63,67 +96,123 @@ class RunResult:
 
         Raises:
             FileNotFoundError: There is no such file.
-            ValueError: It is not JSON, lacks a field, has one that is unknown or of the wrong
+            ResultError: It is not JSON, lacks a field, has one that is unknown or of the wrong
                 type, or holds a NaN; the message names file and field.
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             result = cls(**_known_fields(content))
             result._check()
-        except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
-            raise ValueError(f"{path}: {error}") from error
+        except (ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
+            raise ResultError(f"{path}: {error}") from error
         return result
 
     def _check(self) -> None:
+        for name in ("experiment", "model", "data"):
+            if not isinstance(getattr(self, name), str):
+                raise ResultError(f"{name} is {getattr(self, name)!r}, not a name")
         for group in ("metrics", "seconds"):
             values = getattr(self, group)
             if not isinstance(values, dict):
-                raise ValueError(f"{group} must map names to numbers, not be {values!r}")
+                raise ResultError(f"{group} must map names to numbers, not be {values!r}")
             for name, value in values.items():
                 if isinstance(value, bool) or not isinstance(value, int | float):
-                    raise ValueError(f"{group}[{name!r}] is {value!r}, not a number")
+                    raise ResultError(f"{group}[{name!r}] is {value!r}, not a number")
                 if not math.isfinite(value):
-                    raise ValueError(f"{group}[{name!r}] is {value}, not a finite number")
+                    raise ResultError(f"{group}[{name!r}] is {value}, not a finite number")
+        if self.evaluation is not None:
+            match self.evaluation:
+                case {"checkpoint": str(), "changes": [*changes]} if all(
+                    isinstance(change, str) for change in changes
+                ):
+                    return
+            raise ResultError(f"evaluation is {self.evaluation!r}, not checkpoint and changes")
 
 
 def load_results(folder: Path | str) -> list[RunResult]:
-    """Read every `result.json` below a folder, in the order of their paths.
+    """Read every `result.json` below a folder, in the order of their paths, evaluations last.
+
+    An evaluation stands for itself where it tested otherwise than the run (`RunResult.row`). One
+    that did not repeats the run's own result and is left out; of several alike the last is taken.
 
     Raises:
-        FileNotFoundError: There is none.
-        ValueError: As `RunResult.load`.
+        NoResultsError: There is none.
+        ResultError: One cannot be read, or two runs have the same names and seed.
     """
-    paths = sorted(Path(folder).rglob(RESULT_FILE))
+    paths = sorted(Path(folder).rglob(RESULT_FILE), key=_natural)
     if not paths:
-        raise FileNotFoundError(f"{folder}: no {RESULT_FILE} in here or below")
-    return [RunResult.load(path) for path in paths]
+        raise NoResultsError(f"{folder}: no {RESULT_FILE} in here or below")
+    loaded = [(path, _load_of_run(path)) for path in paths]
+    kept: dict[tuple[str, str, str, int], tuple[Path, RunResult]] = {}
+    for path, result in sorted(loaded, key=lambda item: item[1].evaluation is not None):
+        key = (result.experiment, result.data, result.row, result.seed)
+        other = kept.setdefault(key, (path, result))
+        if _run_folder(*other) != _run_folder(path, result):
+            raise ResultError(
+                f"{other[0]} and {path} are both of {_describe(*key[:3])} with the seed "
+                f"{result.seed}: report them apart, or move one away"
+            )
+        if other[1].evaluation is not None:
+            kept[key] = path, result
+    return [result for _, result in kept.values()]
+
+
+def _load_of_run(path: Path) -> RunResult:
+    """A result; those that versions before 0.2 left in RUN/evaluation are marked as evaluations."""
+    result = RunResult.load(path)
+    run = path.parent.parent
+    if result.evaluation is None and path.parent.name == "evaluation" and _is_run(run):
+        best = str(run / "checkpoints" / "best.ckpt")
+        result.evaluation = {"checkpoint": best, "changes": ["evaluation"]}
+    return result
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "config.yaml").exists() or (folder / RESULT_FILE).exists()
+
+
+def _run_folder(path: Path, result: RunResult) -> Path:
+    """Where the run lies that a result is of."""
+    if result.evaluation is None:
+        return path.parent.resolve()
+    if path.parent.parent.name == "evaluations":  # also where the run was moved
+        return path.parent.parent.parent.resolve()
+    return Path(result.evaluation["checkpoint"]).parent.parent.resolve()
+
+
+def _natural(path: Path) -> list[tuple[bool, int, str]]:
+    """Sorts paths so that 10 comes after 9."""
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in path.parts]
 
 
 def group_runs(results: Iterable[RunResult]) -> dict[tuple[str, str, str], list[RunResult]]:
-    """Gather the seeds of each `(experiment, data, model)`, in order of first appearance.
+    """Gather the seeds of each `(experiment, data, row)`, in order of first appearance.
 
     Runs of one hash are one group, whatever they are called; it has the name of the first. Groups
     that are called the same get their hashes behind it.
 
     Raises:
-        ValueError: A seed stands twice in a group; averaging would count it double.
+        ResultError: A seed stands twice in a group; averaging would count it double.
     """
     methods: dict[tuple[str, str, str, str], list[RunResult]] = {}
     for result in results:
-        method = (result.run_id, "" if result.run_id else result.model)
-        runs = methods.setdefault((result.experiment, result.data, *method), [])
+        method = result.run_id or result.model
+        key = (result.experiment, result.data, method, result.differs)
+        runs = methods.setdefault(key, [])
         if any(run.seed == result.seed for run in runs):
-            raise ValueError(
-                f"two results of experiment {result.experiment!r}, data {result.data!r}, "
-                f"model {result.model!r} have the seed {result.seed}"
-            )
+            described = _describe(result.experiment, result.data, result.row)
+            raise ResultError(f"two results of {described} have the seed {result.seed}")
         runs.append(result)
     groups: dict[tuple[str, str, str], list[RunResult]] = {}
-    names = [(experiment, data, runs[0].model) for (experiment, data, *_), runs in methods.items()]
-    for name, (*_, run_id, _), runs in zip(names, methods, methods.values(), strict=True):
-        same = names.count(name) > 1 and run_id
-        groups[(*name[:2], f"{name[2]} [{run_id}]") if same else name] = runs
+    names = [(runs[0].experiment, runs[0].data, runs[0].row) for runs in methods.values()]
+    for name, runs in zip(names, methods.values(), strict=True):
+        same = names.count(name) > 1 and runs[0].run_id
+        groups[(*name[:2], f"{name[2]} [{runs[0].run_id}]") if same else name] = runs
     return groups
+
+
+def _describe(experiment: str, data: str, row: str) -> str:
+    return f"experiment {experiment!r}, data {data!r}, model {row!r}"
 
 
 def git_commit(folder: Path | str = Path(__file__).parent) -> str | None:
@@ -155,12 +244,12 @@ def describe_hardware() -> dict[str, str | int]:
 def _known_fields(content: Any) -> dict[str, Any]:
     """The fields of a result file, checked to be those of `RunResult`."""
     if not isinstance(content, dict):
-        raise ValueError(f"expected an object, found {type(content).__name__}")
+        raise ResultError(f"expected an object, found {type(content).__name__}")
     required = {f.name for f in fields(RunResult) if f.default_factory is f.default is MISSING}
     if missing := sorted(required - content.keys()):
-        raise ValueError(f"the field {missing[0]!r} is missing")
+        raise ResultError(f"the field {missing[0]!r} is missing")
     if unknown := sorted(content.keys() - {f.name for f in fields(RunResult)}):
-        raise ValueError(f"unknown field {unknown[0]!r}")
+        raise ResultError(f"unknown field {unknown[0]!r}")
     return content
 
 

@@ -16,6 +16,8 @@ from rich.table import Table
 from devias.reporting.results import RunResult, group_runs
 
 MISSING = "–"
+LABEL_WIDTH = 10
+"""The least width of a label that is wrapped, in characters."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,10 @@ class ResultsTable:
     """For each row its labels, number of seeds and cells (`None`: no such metric)."""
 
     def to_rich(self) -> Table:
-        """For the terminal; the best of each column is bold."""
+        """For the terminal; the best of each column is bold.
+
+        Where it is too wide the labels are wrapped, never the numbers.
+        """
         table = Table(
             box=box.SIMPLE_HEAD,
             show_edge=False,
@@ -81,11 +86,16 @@ class ResultsTable:
             caption_justify="left",
         )
         for title in self.label_titles:
-            table.add_column(title, no_wrap=True, vertical="bottom")
-        for column in self.columns:
+            table.add_column(f"\n{title}", overflow="fold", min_width=LABEL_WIDTH)
+        for place, column in enumerate(self.columns):
             # In two lines, so that a model and six columns of "81.3 ± 0.4" fit 80 characters.
             title = f"{column.title} {_arrow(column)}".replace(" ", "\n", 1)
-            table.add_column(title, justify="right")
+            shown = [
+                *title.split("\n"),
+                *(_mark(cells[place], "", "") for _, _, cells in self.rows),
+            ]
+            width = max(map(len, shown))
+            table.add_column(title, justify="right", no_wrap=True, width=width)
         for labels, _, cells in self.rows:
             table.add_row(
                 *map(escape, labels), *(_mark(cell, "[bold green]", "[/]") for cell in cells)
@@ -93,8 +103,13 @@ class ResultsTable:
         return table
 
     def print(self, console: Console | None = None) -> None:
-        """Show the table in the terminal."""
-        (console or Console()).print(self.to_rich())
+        """Show the table in the terminal; lines grow longer than it where not even labels fit."""
+        console = console or Console()
+        table = self.to_rich()
+        least = sum((column.width or LABEL_WIDTH) + 1 for column in table.columns) - 1
+        if least > console.width:
+            table.width = least
+        console.print(table, crop=False)
 
     def to_markdown(self) -> str:
         """As a Markdown table; the best of each column is bold."""

@@ -35,6 +35,10 @@ MOST_NAMES = 40
 LONGEST_CLASS = 1.5  # inches, of a class name
 
 
+SCENE_BIAS = {"seen/action_top1", "unseen/action_top1"}
+"""The metrics without which a result has no place in `scene_bias_figure`."""
+
+
 @rc_context(STYLE)
 def scene_bias_figure(
     results: Sequence[RunResult],
@@ -50,10 +54,9 @@ def scene_bias_figure(
         ValueError: No result has both `seen/action_top1` and `unseen/action_top1`, or a seed
             stands twice (see `group_runs`).
     """
-    needed = {"seen/action_top1", "unseen/action_top1"}
-    groups = group_runs(result for result in results if needed <= result.metrics.keys())
+    groups = group_runs(result for result in results if result.metrics.keys() >= SCENE_BIAS)
     if not groups:
-        raise ValueError(f"no result has the metrics {sorted(needed)}")
+        raise ValueError(f"no result has the metrics {sorted(SCENE_BIAS)}")
 
     # Experiment and data are named where one model stands in several.
     models = [key[2] for key in groups]
