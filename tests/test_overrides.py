@@ -1,152 +1,70 @@
-"""Hydra's overrides on a stored configuration: the grammar, the groups, the near misses."""
-
-import copy
-
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from devias.config import compose
-from devias.errors import ConfigError
-from devias.overrides import apply_overrides, gather_overrides
-
-STORED = {
-    "seed": 3,
-    "weights": None,
-    "augment": {"prob_aug": 0.5},
-    "backbone": {"depth": 3},
-    "model": {"backbone": "${backbone}"},
-    "data": {"root": "${paths.datasets}/x", "num_clips": 2, "crop_scale": [0.5, 1.0]},
-    "paths": {"datasets": "d"},
-    "callbacks": {"best": {"mode": "max"}, "figures": {"directory": "f"}},
-}
-
-
-def test_the_grammar_of_hydra():
-    before = copy.deepcopy(STORED)
-    changed = apply_overrides(
-        STORED,
-        [
-            "data.num_clips=5",
-            "paths.datasets='/data sets/a=b'",
-            "data.crop_scale=[0.1, 1]",
-            "augment=null",
-            "weights='a, b.pth'",
-            "~callbacks.figures",
-            "~callbacks.best.mode=max",
-            "+callbacks.new={a: {b: 1e-3}, c: true}",
-            "++seed=4",
-            "++deep.er.key=true",
-            "data.root=${paths.datasets}/y",
-        ],
-    )
-    assert before == STORED
-    assert changed["data"] == {
-        "root": "${paths.datasets}/y", "num_clips": 5, "crop_scale": [0.1, 1],
-    }  # fmt: skip
-    assert changed["paths"]["datasets"] == "/data sets/a=b"
-    assert (changed["augment"], changed["weights"], changed["seed"]) == (None, "a, b.pth", 4)
-    assert changed["callbacks"] == {"best": {}, "new": {"a": {"b": 0.001}, "c": True}}
-    assert changed["deep"] == {"er": {"key": True}}
-
-
-def test_mappings_merge_and_items_of_lists_change():
-    changed = apply_overrides(STORED, ["callbacks={best: {mode: min}}", "data.crop_scale.1=0.9"])
-    assert changed["callbacks"] == {"best": {"mode": "min"}, "figures": {"directory": "f"}}
-    assert changed["data"]["crop_scale"] == [0.5, 0.9]
+from devias.overrides import is_override, near_key, normalize_overrides
 
 
 @pytest.mark.parametrize(
-    ("override", "why"),
+    ("old", "new"),
     [
-        ("data.num_clip=5", r"no key data\.num_clip; did you mean data\.num_clips\?"),
-        ("dta.num_clips=5", r"no key dta; did you mean data\?"),
-        ("globl=5", r"no key globl; \+ adds it"),
-        ("seed.x=5", "seed has no key x"),
-        ("data={num_clip: 1}", r"no key data\.num_clip"),
-        ("+data.num_clips=5", r"one already: \+\+ replaces it"),
-        ("~data.num_clip", r"did you mean data\.num_clips\?"),
-        ("~data.num_clips=7", "it is 2, not 7"),
-        ("~data.crop_scale.0", "items of a list stay"),
-        ("data.crop_scale.2=1", "crop_scale has no key 2"),
-        ("model.backbone.depth=7", r"model\.backbone is \$\{backbone\}: change that"),
-        ("data.num_clips=1,2", "one value is needed"),
-        ("data.num_clips", "expected key=value, as Hydra reads it"),
-        ("=5", "expected key=value"),
-        ("data.root=[", "expected key=value, as Hydra reads it"),
-        ("data.root='x", "expected key=value, as Hydra reads it"),
-        ("data=5", "data holds settings: change them one by one"),
-        ("trainer=gpu", "trainer has no option 'gpu'; did you mean gpus"),
-        ("seed@x=5", "no group seed"),
+        ("pseudo=fame", "masks=fame"),
+        ("pseudo=true_masks", "masks=ground_truth"),
+        ("pseudo=fame,true_masks", "masks=fame,ground_truth"),
+        ("+pseudo.beta=0.2", "+masks.beta=0.2"),
+        ("pseudo@_global_.pseudo=fame", "masks@_global_.pseudo=fame"),
+        ("~debias", "~augment"),
+        ("debias.prob_aug=1", "augment.prob_aug=1"),
+        ("recipe.mixing_fill=true", "recipe.inpaint=true"),
     ],
 )
-def test_overrides_that_cannot_be(override, why):
-    with pytest.raises(ConfigError, match=why) as caught:
-        apply_overrides(STORED, ["seed=4", override])
-    assert f"override {override!r}" in str(caught.value)
+def test_words_of_earlier_versions_are_renamed_and_mentioned(old, new, caplog):
+    assert normalize_overrides([old]) == [new]
+    assert caplog.messages == [f"{old} is now called {new}"]
 
 
-def test_a_group_word_puts_the_shipped_option_in_place():
-    run = compose("experiment=synthetic", "model=two_token", "trainer.gradient_clip_val=3")
-    stored = OmegaConf.to_container(run, resolve=False)
-    words = ["trainer.devices=3", "trainer=gpus", "logger=[csv]", "+debug_note=x"]
-    changed = apply_overrides(stored, words)
-    assert changed["trainer"]["accelerator"] == "gpu"
-    assert changed["trainer"]["devices"] == 3  # values come after choices, as in Hydra
-    assert changed["trainer"]["gradient_clip_val"] is None
-    assert set(changed["logger"]) == {"csv"}
-    untouched = {key for key in stored if stored[key] == changed[key]}
-    assert set(stored) - untouched <= {"trainer", "logger"}
+@pytest.mark.parametrize(
+    "word",
+    ["masks=fame", "data.pseudo_cache=/x", "pseudonym=1", "recipe.mixing_fills=1", "-m", "--cfg"],
+)
+def test_other_words_stay_as_they_are(word, caplog):
+    assert normalize_overrides([word]) == [word]
+    assert not caplog.messages
 
 
-def test_a_choice_that_changes_other_groups_does_so_here():
-    stored = OmegaConf.to_container(compose("experiment=synthetic"), resolve=False)
-    changed = apply_overrides(stored, ["decoder=pixel"])
-    assert "pixel_prediction" in changed["loss"]
-    assert "mask_prediction" not in changed["loss"]
-    assert "attention_guidance" in changed["loss"]
-    assert changed["decoder"]["_target_"].endswith("PixelDecoder")
-
-
-OWN = ("checkpoint", "overrides")
-
-
-def test_the_words_of_others_are_gathered():
-    words = [
-        "checkpoint=c",
-        "trainer=gpus",
-        "--cfg",
-        "job",
-        "~a.b",
-        "hydra.verbose=true",
-        "+x='a b'",
+def test_an_argument_of_the_trainer_may_be_there_or_not():
+    assert normalize_overrides(["+trainer.limit_val_batches=3"]) == [
+        "++trainer.limit_val_batches=3"
     ]
-    kept = ["checkpoint=c", "--cfg", "job", "hydra.verbose=true"]
-    assert gather_overrides(words, OWN) == [
-        *kept,
-        r"overrides=['trainer=gpus','~a.b','+x=\'a b\'']",
-    ]
-    old = 'overrides=["data.root=/x","b=1"]'
-    assert gather_overrides([old, "c=2"], OWN) == ["overrides=['data.root=/x','b=1','c=2']"]
-    assert gather_overrides(["checkpoint=c"], OWN) == ["checkpoint=c"]
-    with pytest.raises(ConfigError, match="expected overrides="):
-        gather_overrides(["overrides=3"], OWN)
 
 
-@given(values=st.lists(st.text(st.characters(exclude_categories=["C"])), min_size=1))
-def test_any_word_survives_the_gathering(values):
-    words = [f"key={value}" for value in values]
-    (gathered,) = gather_overrides(words, OWN)
-    parsed = OverridesParser.create().parse_override(gathered).value()
-    config = OmegaConf.create({"overrides": parsed})
-    if not any("$" in value for value in values):
-        assert list(config.overrides) == words
+@given(st.text("ab=~ /()@,.:", min_size=1).filter(lambda text: text.strip() == text))
+def test_a_plain_value_that_hydra_cannot_read_is_taken_as_it_is(text):
+    (word,) = normalize_overrides([f"checkpoint={text}"])
+    value = OverridesParser.create().parse_override(word).value()
+    if word != f"checkpoint={text}":
+        assert value == text
 
 
-def test_an_interpolation_survives_the_gathering():
-    word = "data.root=${paths.datasets}/x"
-    (gathered,) = gather_overrides([word], OWN)
-    parsed = OverridesParser.create().parse_override(gathered).value()
-    assert list(OmegaConf.create({"overrides": parsed}).overrides) == [word]
+def test_a_list_that_is_not_closed_is_no_text():
+    assert normalize_overrides(["seed=[1", "seed"]) == ["seed=[1", "seed"]
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        ("trainer.max_epoch", "; did you mean trainer.max_epochs?"),
+        ("max_epochs", "; did you mean trainer.max_epochs?"),
+        ("zzz", "; +zzz=… adds it"),
+    ],
+)
+def test_the_nearest_key(key, answer):
+    config = OmegaConf.create({"seed": 0, "trainer": {"max_epochs": 3, "devices": "${oc.env:NO}"}})
+    assert near_key(key, config) == answer
+
+
+def test_overrides_are_told_from_flags():
+    words = ["seed=1", "--cfg", "job", "~loss.action", "--config-dir=x", "+a=1"]
+    assert [is_override(word) for word in words] == [True, False, False, True, False, True]

@@ -1,14 +1,9 @@
-"""The base of every error a user can mend, and how a program ends with one."""
+"""The base of every error a user can mend."""
 
 from __future__ import annotations
 
-import logging
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-log = logging.getLogger(__name__)
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 class DeviasError(Exception):
@@ -19,16 +14,7 @@ class ConfigError(DeviasError, ValueError):
     """A setting that cannot be; the message names the key."""
 
 
-@contextmanager
-def exit_on_user_error() -> Iterator[None]:
-    """End the program with the message alone where its user has something to mend.
-
-    Of other errors, and with `HYDRA_FULL_ERROR=1` of all, the trace is shown as usual.
-    """
-    try:
-        yield
-    except DeviasError as error:
-        if os.environ.get("HYDRA_FULL_ERROR", "0") != "0":
-            raise
-        log.error("%s", error)
-        sys.exit(1)
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """`; did you mean <the nearest known word>?`, or nothing where none is as near as `cutoff`."""
+    near = get_close_matches(word, list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {near[0]}?" if near else ""

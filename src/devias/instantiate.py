@@ -1,19 +1,21 @@
-"""Objects from a configuration, and which of them a configuration of others may name."""
+"""Objects from a configuration, with errors that name its keys, and which a stored one may name."""
 
 from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from hydra.errors import InstantiationException
+from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
 
 from devias.config import config_dir
-from devias.weights.read import WeightsError
+from devias.errors import ConfigError, DeviasError, did_you_mean
 
 TRUSTED = (
     "functools.partial",
@@ -31,13 +33,35 @@ configurations name."""
 
 
 def instantiate(config: Any, **arguments: Any) -> Any:
-    """Hydra's `instantiate`; what is said of missing or unfit weights is not wrapped by it."""
+    """Build the object that a part of the configuration describes.
+
+    Args:
+        config: with the class or function as `_target_`.
+        arguments: take precedence over the configuration's.
+
+    Raises:
+        DeviasError, FileNotFoundError: the object's own, such as weights that are missing.
+        ConfigError: the object cannot be built for another reason; the message names the key.
+    """
     try:
         return hydra_instantiate(config, **arguments)
     except InstantiationException as error:
-        if isinstance(error.__cause__, FileNotFoundError | WeightsError):
+        if isinstance(error.__cause__, DeviasError | FileNotFoundError):
             raise error.__cause__ from None
-        raise
+        raise ConfigError(_sentence(error)) from error
+
+
+def _sentence(error: InstantiationException) -> str:
+    """`model.slot_attention: softmax_axis must be …`."""
+    text, _, key = str(error).partition("\nfull_key: ")
+    cause, target = error.__cause__, re.search("in call to target '(.+)':", text)
+    if cause is None or target is None:  # Hydra says which target there is not
+        return f"{key}: {' '.join(text.split())}"
+    if name := re.search(r"unexpected keyword argument '(\w+)'", str(cause)):
+        known = inspect.signature(get_object(target[1])).parameters
+        return f"{key}.{name[1]} is no setting of {target[1]}{did_you_mean(name[1], known)}"
+    kind = "" if isinstance(cause, ValueError) else f"{type(cause).__name__}: "
+    return f"{key}: {kind}{' '.join(str(cause).split())}"
 
 
 def untrusted_targets(config: Any, key: str = "") -> Iterator[tuple[str, Any]]:

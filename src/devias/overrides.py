@@ -1,222 +1,96 @@
-"""Hydra's overrides on a configuration that Hydra did not compose, such as a stored one."""
+"""Override words: those of earlier versions, values that Hydra can't read bare, misspelt keys."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
-from pathlib import Path
+import logging
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from devias.config import compose_raw, config_dir
-from devias.errors import ConfigError
+from devias.errors import did_you_mean
 
-Tree = dict[str, Any]
+log = logging.getLogger(__name__)
+
+RENAMED_KEYS = {
+    "pseudo": "masks",
+    "debias": "augment",
+    "evaluation": "protocol",
+    "data.num_clips": "protocol.num_clips",
+    "data.num_crops": "protocol.num_crops",
+    "recipe.mixing_fill": "recipe.inpaint",
+    "recipe.mixing_masks": "augment.masks",
+}
+"""Groups and keys of earlier versions; keys below a renamed one are renamed with it."""
+
+RENAMED_OPTIONS = {"masks": {"true_masks": "ground_truth"}}
+"""For each group, by its present name, the options of earlier versions."""
+
+OVERRIDE = re.compile(r"(?P<sign>[+~]{0,2})(?P<key>[A-Za-z_][\w./@:-]*)(?P<value>=.*)?", re.DOTALL)
 
 
-def apply_overrides(stored: Tree, overrides: Sequence[str]) -> Tree:
-    """The configuration with changes written as on Hydra's command line.
+def is_override(word: str) -> bool:
+    """Whether a word of the command line is an override, not a flag or its value."""
+    return not word.startswith("-") and ("=" in word or word.startswith("~"))
 
-    A group and one of its options, `trainer=gpus`, put the shipped option in the place of the
-    group's settings, with what else it changes in the shipped configuration. They go first; values
-    follow in the order given: `data.root=/x`, `+new.key=1`, `++key=1`, `~callbacks.figures`.
 
-    Args:
-        stored: plain mappings, lists and values, interpolations as written. It stays as it is.
-        overrides: in Hydra's grammar.
+def normalize_overrides(overrides: Iterable[str]) -> list[str]:
+    """Overrides in the words of this version; each renamed one is mentioned in the log.
 
-    Raises:
-        ConfigError: An override is not written so, or names no key or option; the message has the
-            nearest that there is.
+    `+trainer.x=1` becomes `++trainer.x=1`, which works whether or not the key is there. A value
+    that Hydra's grammar refuses bare, such as the path `a=b.ckpt`, is quoted.
     """
-    config = copy.deepcopy(stored)
-    parsed = [_parse(text) for text in overrides]
-    groups = [override for override in parsed if _is_choice(override)]
-    if groups:
-        _choose(config, groups)
-    for override in parsed:
-        if override not in groups:
-            try:
-                _change(config, override)
-            except ConfigError as error:
-                raise ConfigError(f"override {override.input_line!r}: {error}") from None
-    return config
+    return [_normalize(override) for override in overrides]
 
 
-def gather_overrides(words: Sequence[str], own: Sequence[str]) -> list[str]:
-    """Put the words of a command line that are meant for a stored configuration into one.
+def _normalize(override: str) -> str:
+    parts = OVERRIDE.fullmatch(override)
+    if parts is None:
+        return override
+    sign, key, value = parts["sign"], _renamed(parts["key"]), parts["value"] or ""
+    for old, new in RENAMED_OPTIONS.get(key, {}).items():
+        value = re.sub(rf"\b{old}\b", new, value)
+    if f"{sign}{key}{value}" != override:
+        log.warning("%s is now called %s", override, f"{sign}{key}{value}")
+    if sign == "+" and key.startswith("trainer."):
+        sign = "++"
+    return _readable(f"{sign}{key}", value)
 
-    Args:
-        words: the command line after the program's name.
-        own: the command's own keys.
 
-    Returns:
-        The other words as they are and `overrides=[…]`, as Hydra reads it.
+def _renamed(key: str) -> str:
+    """The present name of a key or group."""
+    for old, new in RENAMED_KEYS.items():
+        if re.match(rf"{re.escape(old)}(?=[.@]|$)", key):
+            return new + key.removeprefix(old)
+    return key
 
-    Raises:
-        ConfigError: an `overrides=…` among the words is no list.
+
+def _readable(key: str, value: str) -> str:
+    """An override whose value is quoted if it is neither plain nor of Hydra's own syntax."""
+    try:
+        OverridesParser.create().parse_override(key + value)
+    except HydraException:
+        if value and not re.search(r"""[][{}"'$]""", value):
+            return f"{key}='{value.removeprefix('=')}'"
+    return key + value
+
+
+def near_key(key: str, config: DictConfig) -> str:
+    """`; did you mean <a key of the configuration>?` for one that it lacks.
+
+    The key has the same last part or else is most like it; without one it is said how to add.
     """
-    kept: list[str] = []
-    gathered: list[str] = []
-    for word in words:
-        key = word.lstrip("+~").partition("=")[0].partition("@")[0]
-        is_flag = word.startswith("-") or ("=" not in word and not word.startswith("~"))
-        if word.startswith("overrides="):
-            value: Any = _parse(word).value()
-            if not isinstance(value, list):
-                raise ConfigError(f"{word}: expected overrides=[…]")
-            gathered += map(str, value)
-        elif is_flag or key in own or key.startswith(("hydra.", "hydra/")):
-            kept.append(word)
-        else:
-            gathered.append(word)
-    return [*kept, f"overrides=[{','.join(map(_quote, gathered))}]"] if gathered else kept
+    known = list(_keys(OmegaConf.to_container(config)))
+    same = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    near = did_you_mean(key, same, cutoff=0) if same else did_you_mean(key, known)
+    return near or f"; +{key}=… adds it"
 
 
-def _quote(text: str) -> str:
-    """A text in quotes as Hydra's grammar takes them: backslashes count only before a quote."""
-    quoted, slashes = "", 0
-    for character in text:
-        if character == "'":
-            quoted += "\\" * (slashes + 1)
-        slashes = slashes + 1 if character == "\\" else 0
-        quoted += character
-    return "'" + quoted.replace("${", "\\${") + "\\" * slashes + "'"
-
-
-def _parse(text: str) -> Override:
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except HydraException as error:
-        why = str(error).splitlines()[0]
-        raise ConfigError(
-            f"override {text!r}: expected key=value, as Hydra reads it ({why})"
-        ) from (error)
-    if not override.key_or_group:
-        raise ConfigError(f"override {text!r}: expected key=value")
-    if override.is_sweep_override():
-        raise ConfigError(f"override {text!r}: one value is needed, not several to sweep over")
-    return override
-
-
-def _is_choice(override: Override) -> bool:
-    """Whether an override chooses an option of a group."""
-    value = override.value()
-    named = isinstance(value, str) or (isinstance(value, list) and all(map(_is_text, value)))
-    group = Path(config_dir()) / override.key_or_group
-    return named and not override.is_delete() and group.is_dir()
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _choose(config: Tree, choices: Sequence[Override]) -> None:
-    """Take over from the shipped configuration what the choices make of it."""
-    for choice in choices:
-        value: Any = choice.value()
-        folder = Path(config_dir()) / choice.key_or_group
-        options = [str(p.relative_to(folder).with_suffix("")) for p in folder.rglob("*.yaml")]
-        for option in [value] if isinstance(value, str) else value:
-            if option.removesuffix(".yaml") not in options:
-                hint = _hint(option, options) or f"; there are {', '.join(sorted(options))}"
-                raise ConfigError(
-                    f"override {choice.input_line!r}: "
-                    f"{choice.key_or_group} has no option {option!r}{hint}"
-                )
-    try:
-        composed = compose_raw(*(str(choice.input_line).lstrip("+") for choice in choices))[0]
-    except HydraException as error:
-        words = " ".join(str(choice.input_line) for choice in choices)
-        raise ConfigError(f"override {words!r}: {str(error).splitlines()[0]}") from error
-    before: Any = OmegaConf.to_container(compose_raw()[0], resolve=False)
-    after: Any = OmegaConf.to_container(composed, resolve=False)
-    _carry(config, before, after)
-    for choice in choices:
-        if choice.key_or_group in after:
-            config[choice.key_or_group] = copy.deepcopy(after[choice.key_or_group])
-
-
-def _carry(config: Tree, before: Tree, after: Tree) -> None:
-    """Make the changes from one tree to another in a third."""
-    for key in {**before, **after}:
-        old, new = before.get(key), after.get(key)
-        if key not in after:
-            config.pop(key, None)
-        elif isinstance(old, dict) and isinstance(new, dict) and isinstance(config.get(key), dict):
-            _carry(config[key], old, new)
-        elif key not in before or old != new:
-            config[key] = copy.deepcopy(new)
-
-
-def _change(config: Tree, override: Override) -> None:
-    """Set, add or delete one value."""
-    if override.package is not None:
-        raise ConfigError(f"there is no group {override.key_or_group}")
-    adds = override.is_add() or override.is_force_add()
-    value: Any = override.value()
-    *above, name = override.key_or_group.split(".")
-    node: Any = config
-    for depth, part in enumerate(above):
-        node = _below(config, node, above[:depth], part, adds, {})
-    old = _below(config, node, above, name, adds, {} if isinstance(value, dict) else None)
-    place: Any = int(name) if isinstance(node, list) else name
-    if override.is_delete():
-        if isinstance(node, list):
-            raise ConfigError("items of a list stay: give the whole list")
-        if value is not None and value != old:
-            raise ConfigError(f"it is {old!r}, not {value!r}")
-        del node[place]
-    elif isinstance(old, dict) and isinstance(value, dict):
-        _merge(config, old, value, override.key_or_group, adds)
-    elif isinstance(old, dict) and value is not None:
-        raise ConfigError(f"{override.key_or_group} holds settings: change them one by one")
-    elif override.is_add() and old is not None:
-        raise ConfigError("there is one already: ++ replaces it")
-    else:
-        node[place] = value
-
-
-def _merge(config: Tree, old: Tree, new: Tree, path: str, adds: bool) -> None:
-    for key, value in new.items():
-        there = _below(config, old, path.split("."), str(key), adds)
-        if isinstance(there, dict) and isinstance(value, dict):
-            _merge(config, there, value, f"{path}.{key}", adds)
-        else:
-            old[str(key)] = value
-
-
-def _below(
-    config: Tree, node: Any, above: Sequence[str], name: str, adds: bool, new: Any = None
-) -> Any:
-    """What stands under a name of a node, which is made if it may be."""
-    path = ".".join([*above, name])
-    if isinstance(node, list) and name.isdecimal() and int(name) < len(node):
-        return node[int(name)]
-    if isinstance(node, dict):
-        if name not in node and not adds:
-            hint = _hint(path, list(_keys(config))) or "; + adds it"
-            raise ConfigError(f"the configuration has no key {path}{hint}")
-        if adds and node.get(name) is None:
-            node[name] = new
-        return node[name]
-    if isinstance(node, str) and node.startswith("${"):
-        raise ConfigError(f"{'.'.join(above)} is {node}: change that")
-    raise ConfigError(f"{'.'.join(above)} has no key {name}")
-
-
-def _keys(node: Tree, above: str = "") -> Iterator[str]:
-    for name, value in node.items():
-        yield f"{above}{name}"
-        if isinstance(value, dict):
-            yield from _keys(value, f"{above}{name}.")
-
-
-def _hint(word: str, known: Sequence[str]) -> str:
-    near = get_close_matches(word, known, 1)
-    return f"; did you mean {near[0]}?" if near else ""
+def _keys(tree: Any, prefix: str = "") -> Iterator[str]:
+    for key, below in tree.items():
+        yield f"{prefix}{key}"
+        if isinstance(below, dict):
+            yield from _keys(below, f"{prefix}{key}.")

@@ -17,7 +17,7 @@ from devias.config import PLAIN
 from devias.errors import ConfigError
 from devias.identity import REFERENCE
 from devias.instantiate import untrusted_targets
-from devias.overrides import apply_overrides
+from devias.stored_overrides import apply_overrides
 
 MAX_TEXT = 100_000
 """Characters of a stored configuration; ours have some thousands."""

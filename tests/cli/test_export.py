@@ -7,8 +7,9 @@ import torch
 from hydra import compose, initialize_config_dir
 
 from devias import load_model
-from devias.cli.export import export
+from devias.cli.export import ExportError, export
 from devias.config import config_dir
+from devias.errors import ConfigError
 from devias.models.architecture import describe
 from devias.models.backbone import VideoViT
 from devias.models.baselines import TokenViT
@@ -90,13 +91,13 @@ def test_a_file_is_overwritten_only_when_asked(tmp_path):
     source, output = checkpoint(tmp_path / "x", our_model()), tmp_path / "y"
     output.write_text("precious")
     arguments = (f"checkpoint={source}", f"output={output}")
-    with pytest.raises(FileExistsError, match="y exists; overwrite=true"):
+    with pytest.raises(ExportError, match="y exists; overwrite=true"):
         run(*arguments)
     assert output.read_text() == "precious"
     run(*arguments, "overwrite=true")
     assert isinstance(load_model(output), DEVIAS)
     output.unlink()
-    with pytest.raises(FileExistsError, match=r"y\.json exists"):
+    with pytest.raises(ExportError, match=r"y\.json exists"):
         run(*arguments)
 
 
@@ -125,7 +126,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, model, arguments, messa
 
 def test_weights_and_their_description_need_two_names(tmp_path):
     source = checkpoint(tmp_path / "x", our_model())
-    with pytest.raises(ValueError, match=r"y\.json is where the description goes"):
+    with pytest.raises(ConfigError, match=r"y\.json is where the description goes"):
         run(f"checkpoint={source}", f"output={tmp_path / 'y.json'}")
     assert not (tmp_path / "y.json").exists()
 
@@ -133,5 +134,5 @@ def test_weights_and_their_description_need_two_names(tmp_path):
 @pytest.mark.parametrize("choice", ["part=head", "format=onnx"])
 def test_unknown_choices_are_refused(tmp_path, choice):
     source = checkpoint(tmp_path / "x", our_model())
-    with pytest.raises(ValueError, match=f"{choice.partition('=')[0]} must be .* got "):
+    with pytest.raises(ConfigError, match=f"{choice.partition('=')[0]} must be .* got "):
         run(f"checkpoint={source}", f"output={tmp_path / 'y'}", choice)

@@ -1,4 +1,4 @@
-"""`python -m devias.pseudo`: it takes the words of the training, which then finds its labels."""
+"""`devias labels`: it takes the words of the training, which then finds its labels."""
 
 import pytest
 import torch
@@ -6,6 +6,7 @@ from hydra.utils import instantiate
 
 from devias.cli.labels import label, process
 from devias.config import compose
+from devias.errors import ConfigError
 from helpers import TINY_SYNTHETIC, run_parts, tiny_run
 
 
@@ -39,7 +40,7 @@ def test_every_experiment_can_be_labelled(experiment):
 
 
 def test_a_folder_must_be_given():
-    with pytest.raises(ValueError, match=r"data\.pseudo_cache=FOLDER"):
+    with pytest.raises(ConfigError, match=r"data\.pseudo_cache=FOLDER"):
         label(compose_labels(*TINY_SYNTHETIC))
 
 

@@ -16,7 +16,8 @@ from devias.cli.evaluate import evaluate_checkpoint
 from devias.cli.report import report
 from devias.cli.train import train
 from devias.data.samplers import ResumeError
-from devias.reporting.results import RunResult
+from devias.errors import ConfigError
+from devias.reporting.results import RunResult, load_results
 from devias.training.checkpoints import load_checkpoint, stored_config
 from helpers import TINY_SYNTHETIC, tiny_run
 
@@ -237,8 +238,9 @@ def test_evaluating_the_best_checkpoint_repeats_the_metrics_exactly(finished, tm
     result = evaluate_checkpoint(best, ["backbone.weights=gone.pth"])
     assert result.metrics == metrics
     assert (result.experiment, result.model, result.seed) == ("synthetic", "devias", 0)
-    assert RunResult.load(run_dir / "evaluation" / "result.json") == result
-    assert (run_dir / "evaluation" / "figures" / "clips.png").exists()
+    assert RunResult.load(run_dir / "evaluations" / "1" / "result.json") == result
+    assert (run_dir / "evaluations" / "1" / "figures" / "clips.png").exists()
+    assert result.evaluation == {"checkpoint": str(best), "changes": ["backbone.weights=gone.pth"]}
 
     fewer = [
         "protocol.num_clips=1",
@@ -251,6 +253,13 @@ def test_evaluating_the_best_checkpoint_repeats_the_metrics_exactly(finished, tm
     assert changed.metrics != metrics
     assert OmegaConf.load(tmp_path / "out" / "config.yaml").protocol.num_crops == 1
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"config.yaml", "result.json"}
+    with pytest.raises(ConfigError, match="out is an earlier run's or evaluation's"):
+        evaluate_checkpoint(best, fewer, tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"model\.slot_attention: softmax_axis"):
+        evaluate_checkpoint(best, ["model.slot_attention.softmax_axis=x"])
+    assert [path.name for path in (run_dir / "evaluations").iterdir()] == ["1"]
+    names = [result.row for result in load_results(run_dir)]
+    assert names == [RunResult.load(run_dir / "result.json").row]
 
 
 def test_testing_weights_without_training(root, finished):

@@ -3,9 +3,9 @@ import warnings
 
 import pytest
 import torch
-from hydra.errors import InstantiationException
 from omegaconf import open_dict
 
+from devias.config import ConfigError
 from devias.training.quiet import quiet_lightning
 from devias.training.run import Run, build_run
 from devias.weights.read import WeightsError
@@ -66,7 +66,7 @@ def test_missing_and_unfit_weights_are_told_as_they_are(tmp_path):
 
 
 def test_a_clip_size_that_the_patch_does_not_divide(tmp_path):
-    with pytest.raises(InstantiationException, match=r"50.*patch|patch.*50"):
+    with pytest.raises(ConfigError, match=r"50.*patch|patch.*50"):
         built(tiny_run(tmp_path, "data.image_size=50"))
 
 

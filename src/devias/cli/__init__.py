@@ -1,1 +1,35 @@
-"""The commands of the program, one file each."""
+"""`devias <command> …`: the commands of the program, one file each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+COMMANDS = {
+    "train": "train a model and test it",
+    "evaluate": "test a trained model again, perhaps on other data or views",
+    "export": "write a model's weights for others",
+    "labels": "make a dataset's masks and scene labels once",
+    "masks": "compare mask extractors",
+    "report": "a table and a figure of many runs",
+}
+"""The files of this folder that are commands, and what each does."""
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the command that the first word names with the words behind it."""
+    from devias import __version__
+    from devias.errors import did_you_mean
+
+    name, *rest = (sys.argv[1:] if words is None else words) or ["--help"]
+    if name in COMMANDS:
+        import_module(f"devias.cli.{name}").main(rest)
+    elif name in ("-h", "--help"):
+        listed = "".join(f"  {command:10}{does}\n" for command, does in COMMANDS.items())
+        print(f"devias <command> [key=value …]\n\n{listed}\n`devias <command> --help` says more.")
+    elif name in ("-V", "--version"):
+        print(f"devias {__version__}")
+    else:
+        near = did_you_mean(name, COMMANDS) or ";"
+        sys.exit(f"devias has no command {name}{near} there are {', '.join(COMMANDS)}")

@@ -1,30 +1,32 @@
 """Test a trained model again, perhaps on other data or views.
 
-    python -m devias.evaluate checkpoint=runs/…/checkpoints/best.ckpt
-    python -m devias.evaluate checkpoint=… data.root=/ucf101 data.num_clips=5 '~callbacks.figures'
+    devias evaluate checkpoint=RUN/checkpoints/best.ckpt
+    devias evaluate checkpoint=RUN/checkpoints/best.ckpt data.root=/ucf101 protocol.num_clips=5
+    devias evaluate checkpoint=RUN/checkpoints/best.ckpt --multirun protocol.num_crops=1,3
 
-The configuration is read from the checkpoint and changed by all other words, written as for
-training. It is data: what is not of this package is built only with `trust=true`. Writes figures
-and `result.json` to `output_dir`, by default `evaluation/` beside the checkpoint's folder.
+The configuration is read from the checkpoint; all words but `checkpoint` and `output_dir` change
+it, as overrides of `devias train` would. It is data: what is not of this package is built only with
+`trust=true`. Writes figures and `result.json` to `output_dir`, by
+default RUN/evaluations/1 or the next number that is free.
 """
 
 from __future__ import annotations
 
 import logging
-import shlex
-import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import hydra
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from devias.config import config_dir, register_resolvers
-from devias.errors import exit_on_user_error
-from devias.overrides import gather_overrides
+from devias.cli.changes import as_additions, as_changes
+from devias.cli.command import command, command_line
+from devias.errors import ConfigError
+from devias.overrides import normalize_overrides
 
 if TYPE_CHECKING:
     from devias.reporting.results import RunResult
@@ -32,45 +34,57 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-register_resolvers()
+CONFIG_FILE = "config.yaml"
 
 
-OWN = ("checkpoint", "output_dir", "overrides", "trust")
-
-
-def main() -> None:
-    """Rebuild the run the checkpoint came from and test it."""
-    with exit_on_user_error():
-        sys.argv[1:] = gather_overrides(sys.argv[1:], OWN)
-    _main()
-
-
-@hydra.main(version_base="1.3", config_path=config_dir(), config_name="evaluate")
-def _main(config: DictConfig) -> None:
-    checkpoint = Path(config.checkpoint)
-    with exit_on_user_error():
-        evaluate_checkpoint(checkpoint, list(config.overrides), config.output_dir, config.trust)
+@command("evaluate", rewrite=as_additions)
+def main(config: DictConfig) -> None:
+    """Test the checkpoint."""
+    changes = [*config.overrides, *as_changes(HydraConfig.get().overrides.task)]
+    evaluate_checkpoint(config.checkpoint, changes, config.output_dir, config.trust)
 
 
 def evaluate_checkpoint(
-    checkpoint: Path,
+    checkpoint: Path | str,
     overrides: Sequence[str] = (),
     output_dir: Path | str | None = None,
     trust: bool = False,
 ) -> RunResult:
-    """Rebuild the run a checkpoint came from and test it; see the module's text."""
+    """Rebuild the run a checkpoint came from and test it.
+
+    Args:
+        checkpoint: of a run of this package.
+        overrides: of the configuration in it, groups as well.
+        output_dir: a folder without a result; `None` makes one of its own below the run's.
+        trust: build whatever the configuration names; see `devias.stored_config`.
+
+    Raises:
+        CheckpointError: it is not such a checkpoint.
+        ConfigError: an override names no key, or the folder holds a result.
+    """
     from devias.training.checkpoints import stored_config
     from devias.training.run import build_run
 
-    config = stored_config(checkpoint, overrides, trust)
-    output = output_dir or checkpoint.parent.parent / "evaluation"
-    config.paths.run_dir = str(Path(output).absolute())
+    checkpoint = Path(checkpoint).absolute()
+    changes = normalize_overrides(overrides)
+    config = stored_config(checkpoint, changes, trust)
     # The checkpoint holds all weights; those the run started from need not be there any more.
     config.backbone.weights = config.weights = None
-    with closing(build_run(config)) as run:
-        run.folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, run.folder / "config.yaml")
-        return evaluate(run, checkpoint)
+    folder = claim_folder(checkpoint.parent.parent / "evaluations", output_dir)
+    config.paths.run_dir = str(folder)
+    try:
+        run = build_run(config)
+    except BaseException:
+        (folder / CONFIG_FILE).unlink(missing_ok=True)
+        with suppress(OSError):  # there was more in it
+            folder.rmdir()
+        raise
+    with closing(run):
+        if run.trainer.is_global_zero:
+            OmegaConf.save(config, folder / CONFIG_FILE)
+        return evaluate(
+            run, checkpoint, evaluation={"checkpoint": str(checkpoint), "changes": changes}
+        )
 
 
 def evaluate(
@@ -78,17 +92,21 @@ def evaluate(
     checkpoint: Path | None,
     seconds: dict[str, float] | None = None,
     notes: Sequence[str] = (),
+    evaluation: dict[str, Any] | None = None,
 ) -> RunResult:
     """Test a run's model with the weights of a checkpoint (`None`: as they are), write the result.
 
     `trainer.fast_dev_run` leaves no result: it is no test.
 
     Args:
+        run: what to test.
+        checkpoint: of the same model.
         seconds: what earlier phases of the run took.
         notes: as in `RunResult`.
+        evaluation: as in `RunResult`.
     """
     from devias.reporting.results import RESULT_FILE, RunResult, describe_hardware, git_commit
-    from devias.reporting.tables import results_table
+    from devias.reporting.tables import headline_columns, results_table
     from devias.training.trainer import part_tested, trainer_errors
 
     protocol = run.data.protocol
@@ -112,16 +130,39 @@ def evaluate(
         metrics=protocol.summarize(run.module.results),
         seconds={**(seconds or {}), "test": time.monotonic() - start},
         hardware=describe_hardware(),
-        command=shlex.join(["python", "-m", *sys.orig_argv[2:]]),
         notes=notes,
+        command=command_line(),
+        evaluation=evaluation,
     )
     if run.trainer.is_global_zero and not run.trainer.fast_dev_run:  # type: ignore[attr-defined]
         for note in notes:
             log.warning("%s", note)
         result.save(run.folder / RESULT_FILE)
-        results_table([result]).print()
+        results_table([result], headline_columns(result.scene_topk)).print()
     return result
 
 
-if __name__ == "__main__":
-    main()
+def claim_folder(evaluations: Path, output_dir: Path | str | None) -> Path:
+    """A folder for one result: `output_dir`, or the next number that is free in `evaluations`.
+
+    Of several processes that ask at once each gets another. Ranks but the first write nothing, and
+    claim nothing.
+
+    Raises:
+        ConfigError: `output_dir` is an earlier run's or evaluation's.
+    """
+    from lightning.pytorch.utilities import rank_zero_only
+
+    wanted = (
+        [Path(output_dir).absolute()] if output_dir else (evaluations / str(n) for n in count(1))
+    )
+    for folder in wanted:
+        if getattr(rank_zero_only, "rank", 0) != 0:
+            return folder
+        with suppress(FileExistsError):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / CONFIG_FILE).touch(exist_ok=False)
+            return folder
+    raise ConfigError(
+        f"{output_dir} is an earlier run's or evaluation's: choose another output_dir"
+    )

@@ -1,8 +1,8 @@
 """Write a model's weights for others: `load_model` needs nothing beside the file.
 
-    python -m devias.export checkpoint=runs/…/checkpoints/best.ckpt output=devias.safetensors
-    python -m devias.export checkpoint=… output=devias.pth format=released
-    python -m devias.export checkpoint=… output=backbone.safetensors part=backbone
+    devias export checkpoint=runs/…/checkpoints/best.ckpt output=devias.safetensors
+    devias export checkpoint=… output=devias.pth format=released
+    devias export checkpoint=… output=backbone.safetensors part=backbone
 
 Beside a safetensors file comes its description, `devias.json`: class, sizes, settings.
 Any supported weights may be given as the checkpoint. `backbone.weights=backbone.safetensors` starts
@@ -15,11 +15,11 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import hydra
 from omegaconf import DictConfig, OmegaConf
 
-from devias.config import config_dir
-from devias.errors import exit_on_user_error
+from devias.cli.command import command
+from devias.config import ConfigError
+from devias.errors import DeviasError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,34 +27,37 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@hydra.main(version_base="1.3", config_path=config_dir(), config_name="export")
+class ExportError(DeviasError, FileExistsError):
+    """Something is in the place of an output; names the file."""
+
+
+@command("export")
 def main(config: DictConfig) -> None:
     """Load, convert, write."""
-    with exit_on_user_error():
-        export(config)
+    export(config)
 
 
 def export(config: DictConfig) -> None:
     """Write what `conf/export.yaml` describes, each file whole or not at all.
 
     Raises:
-        FileExistsError: something is in the place of an output.
+        ExportError: something is in the place of an output.
         FileNotFoundError: there is no such checkpoint.
         WeightsError: it cannot be read, something must be told, or the format cannot hold it.
-        ValueError: unknown part or format, or an output named `.json`.
+        ConfigError: unknown part or format, or an output named `.json`.
     """
     from devias.weights.write import save_description, save_released, save_weights
 
     writers = {"safetensors": save_weights, "released": save_released}
     if config.format not in writers:
-        raise ValueError(f"format must be one of {', '.join(writers)}, got {config.format!r}")
+        raise ConfigError(f"format must be one of {', '.join(writers)}, got {config.format!r}")
     output = Path(config.output)
     description = output.with_suffix(".json") if config.format == "safetensors" else None
     if output == description:
-        raise ValueError(f"{output} is where the description goes: name the weights otherwise")
+        raise ConfigError(f"{output} is where the description goes: name the weights otherwise")
     for path in (output, description):
         if path and path.exists() and not config.overwrite:
-            raise FileExistsError(f"{path} exists; overwrite=true replaces it")
+            raise ExportError(f"{path} exists; overwrite=true replaces it")
     model = load_part(config)
     writers[config.format](model, output)
     if description:
@@ -72,7 +75,7 @@ def load_part(config: DictConfig) -> nn.Module:
     if config.part == "backbone":
         return load_vit(config.checkpoint, **sizes)
     if config.part != "model":
-        raise ValueError(f"part must be 'model' or 'backbone', got {config.part!r}")
+        raise ConfigError(f"part must be 'model' or 'backbone', got {config.part!r}")
     more = {name: told[name] for name in ("num_actions", "num_scenes", "compat")}
     return load_model(config.checkpoint, **more, **sizes)
 

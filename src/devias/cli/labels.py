@@ -1,7 +1,7 @@
 """Make the pseudo labels of a dataset once: masks and scenes of all its videos.
 
-    python -m devias.pseudo experiment=ucf101 data.pseudo_cache=/cache/ucf101
-    torchrun --nproc-per-node 8 -m devias.pseudo experiment=ucf101 data.pseudo_cache=/cache/ucf101
+    devias labels experiment=ucf101 data.pseudo_cache=/cache/ucf101
+    torchrun --nproc-per-node 8 -m devias labels experiment=ucf101 data.pseudo_cache=/cache/ucf101
 
 Takes the words of the training it is for; that then reads the labels with the same
 `data.pseudo_cache`. A run that was stopped continues; the processes of torchrun or SLURM share
@@ -10,27 +10,23 @@ the work.
 
 from __future__ import annotations
 
-import hydra
-import torch
-from hydra.utils import instantiate
-from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from omegaconf import DictConfig
 
-from devias.config import config_dir, register_resolvers
-from devias.errors import ConfigError, exit_on_user_error
-
-register_resolvers()
+from devias.cli.command import command
+from devias.errors import ConfigError
 
 
-@hydra.main(version_base="1.3", config_path=config_dir(), config_name="labels")
+@command("labels")
 def main(config: DictConfig) -> None:
     """Make the labels."""
-    with exit_on_user_error():
-        label(config)
+    label(config)
 
 
 def label(config: DictConfig) -> None:
     """Label the splits that `labels.splits` names; raise `ConfigError` where no folder is given."""
+    import torch
+
+    from devias.instantiate import instantiate
     from devias.labels.make import label_split
 
     if config.data.pseudo_cache is None:
@@ -55,6 +51,8 @@ def label(config: DictConfig) -> None:
 
 def process() -> tuple[int, int, int]:
     """This process's rank, the number of processes, and its rank on this machine."""
+    from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
     for launcher in (TorchElasticEnvironment, SLURMEnvironment):
         if launcher.detect():
             this = launcher()

@@ -1,4 +1,9 @@
-"""Train and test one model: `python -m devias.train experiment=synthetic model=devias seed=0`.
+"""Train and test one model; every key of the configuration is an override.
+
+    devias train experiment=synthetic model=devias seed=0
+    devias train experiment=ucf101 data.root=/data/ucf101 trainer=gpus
+    devias train experiment=synthetic --multirun seed=0,1,2 model=devias,two_token
+    devias train experiment=ucf101 --cfg job    # only show the configuration
 
 Leaves in `paths.run_dir`: `config.yaml`, `checkpoints/`, `metrics/` (CSV), `figures/` and
 `result.json`. An interrupted run continues with the same settings, the same `paths.run_dir` and
@@ -14,27 +19,23 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from devias.config import config_dir, finalize_config, register_resolvers
-from devias.errors import exit_on_user_error
+from devias.cli.command import command
+from devias.config import finalize_config
 
 if TYPE_CHECKING:
     from devias.training.run import Run
 
-register_resolvers()
 
-
-@hydra.main(version_base="1.3", config_path=config_dir(), config_name="train")
+@command("train")
 def main(config: DictConfig) -> None:
-    """Settle what Hydra knows and the run needs, then run."""
+    """Fix what Hydra knows and the run needs, then run."""
     new = named_by_time(config)
     finalize_config(config)
-    with exit_on_user_error():
-        train(config, new)
+    train(config, new)
 
 
 def named_by_time(config: DictConfig) -> bool:

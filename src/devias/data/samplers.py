@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler, SequentialSampler
 
+from devias.config import ConfigError
 from devias.data.dataset import SampleKey
 from devias.errors import DeviasError
 
@@ -25,7 +26,7 @@ class TrainSampler(Sampler[SampleKey]):
 
     def __init__(self, length: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
         if length < world_size:
-            raise ValueError(f"{length} training videos cannot be shared by {world_size} ranks")
+            raise ConfigError(f"{length} training videos cannot be shared by {world_size} ranks")
         self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
         self.epoch = 0
         self._resumed = (0, 0)

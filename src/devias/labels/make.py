@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from devias.config import ConfigError
 from devias.data.datamodule import VideoDataModule
 from devias.data.dataset import TooManyBadVideos, read_frames
 from devias.data.frame_indices import Indices, window_indices
@@ -161,10 +162,10 @@ def cache_settings(sources: Settings, stage: BatchStage, settings: LabelSettings
         settings: what is kept.
 
     Raises:
-        ValueError: there is nothing to make: neither masks nor scenes.
+        ConfigError: there is nothing to make: neither masks nor scenes.
     """
     if sources["masks"] is None and sources["scene_teacher"] is None:
-        raise ValueError(
+        raise ConfigError(
             "there are no labels to make: choose masks=fame or another that makes masks, or "
             "scene_teacher=places365 or another scene model"
         )

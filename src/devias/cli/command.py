@@ -1,0 +1,140 @@
+"""What all commands share: how their words reach Hydra, and how they end."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from devias.cli.messages import explain, explain_words
+from devias.config import config_dir, register_resolvers
+from devias.errors import DeviasError
+from devias.overrides import is_override, normalize_overrides
+
+log = logging.getLogger(__name__)
+
+FULL_ERROR = "HYDRA_FULL_ERROR"
+PROGRAMS = ("devias", "__main__")
+"""What starts a command by its name: the console script and `python -m devias`."""
+
+
+class JobFailedError(DeviasError):
+    """A job of a sweep failed; an exception, so that Hydra goes on with the others."""
+
+
+def command(
+    config_name: str, rewrite: Callable[[Sequence[str]], Sequence[str]] = list
+) -> Callable[[Callable[[DictConfig], object]], Callable[..., None]]:
+    """Make a function of the composed configuration a program on Hydra.
+
+    An error that its user can mend ends it with the message alone and code 1, any other with a
+    trace; `HYDRA_FULL_ERROR=1` shows the trace of all. In a sweep the other jobs still run. The
+    text of the function's module is the program's `--help`.
+
+    Args:
+        config_name: the file in `conf/`.
+        rewrite: turns words of the command line that are not Hydra's into those that are.
+    """
+
+    def decorate(function: Callable[[DictConfig], object]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def main(words: Sequence[str] | None = None) -> None:
+            words = sys.argv[1:] if words is None else words
+            if {"-h", "--help"} & set(words):
+                print(inspect.getdoc(inspect.getmodule(function)))
+                return
+            words = normalize_overrides(rewrite(words))
+            # Flags first: argparse takes no positional words on both sides of one.
+            _run(_Job(function), config_name, sorted(words, key=is_override))
+
+        return main
+
+    return decorate
+
+
+def command_line() -> str:
+    """The command line that repeats this program, or this job of a sweep."""
+    program = Path(sys.argv[0]).stem
+    words = ["devias"] if program in PROGRAMS else ["python", "-m", f"devias.{program}"]
+    return shlex.join([*words, *sys.argv[1:]])
+
+
+def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
+    """A configuration of `conf/` with overrides, inside a command or without one."""
+    if GlobalHydra.instance().is_initialized():
+        return compose(config_name, list(overrides))
+    with initialize_config_dir(config_dir(), version_base="1.3"):
+        return compose(config_name, list(overrides))
+
+
+class _Job:
+    """A command's function as Hydra calls it: once, or for every job of a sweep."""
+
+    def __init__(self, function: Callable[[DictConfig], object]) -> None:
+        functools.update_wrapper(self, function)  # its module names Hydra's log file
+        self.function = function
+        self.argv = sys.argv
+        self.full_error = os.environ.get(FULL_ERROR, "0")
+        self.started = False
+
+    def __call__(self, config: DictConfig) -> Any:
+        self.started = True
+        in_sweep = HydraConfig.get().mode == RunMode.MULTIRUN
+        argv = self.argv
+        if in_sweep:  # what starts other ranks, or is stored as the command, is this job alone
+            name = argv[1:2] if Path(argv[0]).stem in PROGRAMS else []
+            argv = [argv[0], *name, *HydraConfig.get().overrides.task]
+        with _process(argv, self.full_error):
+            try:
+                return self.function(config)
+            except Exception as error:
+                message = explain(error) if self.full_error == "0" else None
+                if message is None:
+                    if in_sweep:  # Hydra shows only the first trace, and that at the end
+                        log.exception("this job failed")
+                    raise
+                log.error("%s", message)
+                if in_sweep:
+                    raise JobFailedError(message) from error
+                sys.exit(1)
+
+
+def _run(job: _Job, config_name: str, words: list[str]) -> None:
+    """Compose the configuration and do the job or jobs."""
+    register_resolvers()
+    program = hydra.main(version_base="1.3", config_path=config_dir(), config_name=config_name)(job)
+    try:
+        with _process([sys.argv[0], *words], "1"):  # Hydra shall raise its errors, not print them
+            program()
+    except JobFailedError as error:
+        sys.exit(f"The sweep is over; a job of it failed: {error}")
+    except Exception as error:
+        if job.started or job.full_error != "0":
+            raise
+        # Before a job starts, its words alone can be wrong.
+        sys.exit(explain_words(error, config_name, words))
+
+
+@contextmanager
+def _process(argv: list[str], full_error: str) -> Iterator[None]:
+    """What this process was called with, for a while."""
+    before = sys.argv, os.environ.get(FULL_ERROR, "0")
+    sys.argv, os.environ[FULL_ERROR] = argv, full_error
+    try:
+        yield
+    finally:
+        sys.argv, os.environ[FULL_ERROR] = before
