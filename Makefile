@@ -19,9 +19,9 @@ $(READY): pyproject.toml
 	@touch $@
 
 demo: $(READY) ## Train a two-token model and DEVIAS on the synthetic benchmark; table and figures
-	$(BIN)/python -m devias.train experiment=synthetic model=two_token paths.run_dir=$(DEMO)/two_token
-	$(BIN)/python -m devias.train experiment=synthetic model=devias paths.run_dir=$(DEMO)/devias
-	$(BIN)/python -m devias.report $(DEMO)
+	$(BIN)/devias train experiment=synthetic model=two_token paths.run_dir=$(DEMO)/two_token
+	$(BIN)/devias train experiment=synthetic model=devias paths.run_dir=$(DEMO)/devias
+	$(BIN)/devias report $(DEMO)
 
 test: $(READY) ## Run the tests (minutes)
 	$(BIN)/python -m pytest
@@ -29,10 +29,11 @@ test: $(READY) ## Run the tests (minutes)
 test-slow: $(READY) ## Run the tests that train or measure for minutes
 	$(BIN)/python -m pytest -m slow
 
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style, types and which room imports which
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(READY) ## Format the code
 	$(BIN)/ruff format .
@@ -42,4 +43,4 @@ wheel: $(READY) ## Build the wheel into dist/
 	$(BIN)/python -m build --wheel
 
 clean: ## Remove the virtual environment and caches; runs and datasets stay
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .import_linter_cache .ruff_cache .hypothesis
