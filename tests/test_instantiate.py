@@ -1,8 +1,8 @@
 import pytest
 from omegaconf import OmegaConf
 
-from devias.config import ConfigError
 from devias.data.datamodule import MissingDataError
+from devias.errors import ConfigError
 from devias.instantiate import instantiate
 
 

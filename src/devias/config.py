@@ -173,7 +173,7 @@ def check_keys(config: DictConfig) -> None:
         _refuse_unknown(config[group], known, f"{group}.")
 
 
-def _refuse_unknown(config: DictConfig, known: Iterable, prefix: str) -> None:
+def _refuse_unknown(config: DictConfig, known: Iterable[Any], prefix: str) -> None:
     known = [str(key) for key in known]
     for key in map(str, config):
         if key not in known:

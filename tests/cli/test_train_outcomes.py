@@ -7,7 +7,7 @@ import pytest
 
 from devias.cli.evaluate import evaluate_checkpoint
 from devias.cli.train import train
-from devias.config import ConfigError
+from devias.errors import ConfigError
 from devias.reporting.results import RunResult
 from devias.training.run import build_run
 from helpers import tiny_run

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from devias.config import ConfigError
+from devias.errors import ConfigError
 from devias.models.backbone import VideoViT
 from devias.models.devias import DEVIAS
 from devias.models.heads import UnifiedHead

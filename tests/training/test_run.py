@@ -5,7 +5,7 @@ import pytest
 import torch
 from omegaconf import open_dict
 
-from devias.config import ConfigError
+from devias.errors import ConfigError
 from devias.training.quiet import quiet_lightning
 from devias.training.run import Run, build_run
 from devias.weights.read import WeightsError

@@ -9,7 +9,8 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.precision import MixedPrecision
 from omegaconf import OmegaConf, open_dict
 
-from devias.config import ConfigError, compose, config_dir
+from devias.config import compose, config_dir
+from devias.errors import ConfigError
 from devias.training.checkpoint_io import AtomicCheckpointIO
 from devias.training.optim import OptimizerSettings, cosine_with_warmup
 from devias.training.run import build_run, build_trainer

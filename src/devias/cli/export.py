@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 
 from devias.cli.command import command
-from devias.config import ConfigError
-from devias.errors import DeviasError
+from devias.errors import ConfigError, DeviasError
 
 if TYPE_CHECKING:
     from torch import nn

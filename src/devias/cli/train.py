@@ -3,6 +3,7 @@
     devias train experiment=synthetic model=devias seed=0
     devias train experiment=ucf101 data.root=/data/ucf101 trainer=gpus
     devias train experiment=synthetic --multirun seed=0,1,2 model=devias,two_token
+    devias train experiment=ucf101 --check      # only tell what is missing for it
     devias train experiment=ucf101 --cfg job    # only show the configuration
 
 Leaves in `paths.run_dir`: `config.yaml`, `checkpoints/`, `metrics/` (CSV), `figures/` and
@@ -12,9 +13,11 @@ Leaves in `paths.run_dir`: `config.yaml`, `checkpoints/`, `metrics/` (CSV), `fig
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,12 +33,20 @@ if TYPE_CHECKING:
     from devias.training.run import Run
 
 
-@command("train")
+log = logging.getLogger(__name__)
+
+
+@command("train", rewrite=check_as_override)
 def main(config: DictConfig) -> None:
     """Fix what Hydra knows and the run needs, then run."""
     new = named_by_time(config)
     finalize_config(config)
     train(config, new)
+
+
+def check_as_override(words: Sequence[str]) -> list[str]:
+    """`--check` as `check=true`."""
+    return ["check=true" if word == "--check" else word for word in words]
 
 
 def named_by_time(config: DictConfig) -> bool:
@@ -53,9 +64,14 @@ def train(config: DictConfig, new_folder: bool = False) -> dict[str, float]:
     """
     # Imported here so that `--help` and `--cfg job` answer at once.
     from devias.training.checkpoints import resume_from
+    from devias.training.preflight import preflight
     from devias.training.run import build_run
     from devias.training.run_folder import claimed_folder
 
+    preflight(config)
+    if config.check:
+        log.info("nothing is missing for this run")
+        return {}
     with claimed_folder(config, new_folder):
         resume = resume_from(config)
         with closing(build_run(config)) as run:

@@ -316,7 +316,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         if preload:
             self._preload(self._eval[key], split)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled clips; incomplete last batches are dropped.
 
         Raises:
@@ -334,15 +334,17 @@ class VideoDataModule(L.LightningDataModule, ABC):
         sampler.resume(self._epoch, self._drawn_batches * self.batch_size)
         return self._loader(self._train, sampler, self.batch_size, drop_last=True)
 
-    def val_dataloader(self) -> list[DataLoader]:
+    def val_dataloader(self) -> list[DataLoader[Any]]:
         """A loader a validation split, one view a video."""
         return [self.eval_dataloader(split) for split in self.val_splits]
 
-    def test_dataloader(self) -> list[DataLoader]:
+    def test_dataloader(self) -> list[DataLoader[Any]]:
         """A loader a test split, one view a video; more of them are a protocol's matter."""
         return [self.eval_dataloader(split) for split in self.test_splits]
 
-    def eval_dataloader(self, split: str, num_clips: int = 1, num_crops: int = 1) -> DataLoader:
+    def eval_dataloader(
+        self, split: str, num_clips: int = 1, num_crops: int = 1
+    ) -> DataLoader[Any]:
         """Every video of a split that `add_eval` read, all its views in one item."""
         dataset = self._eval[split, num_clips, num_crops]
         sampler = EvalSampler(len(dataset), *self._rank())
@@ -428,8 +430,8 @@ class VideoDataModule(L.LightningDataModule, ABC):
         sampler: Sampler[SampleKey],
         batch_size: int,
         drop_last: bool = False,
-    ) -> DataLoader:
-        keys: Sampler = sampler
+    ) -> DataLoader[Any]:
+        keys: Sampler[Any] = sampler
         if getattr(self.trainer, "overfit_batches", 0) > 0:
             keys = FixedSampler(list(sampler))
         if self.num_workers:

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from torch.utils.data import Sampler, SequentialSampler
 
-from devias.config import ConfigError
 from devias.data.dataset import SampleKey
-from devias.errors import DeviasError
+from devias.errors import ConfigError, DeviasError
 
 
 class ResumeError(DeviasError, ValueError):

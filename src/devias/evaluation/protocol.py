@@ -58,6 +58,7 @@ class Protocol:
         num_clips, num_crops: temporal × spatial views of a test video; validation uses one.
         scene_topk: the scene accuracy that counts, top-5, or top-1 (HVU).
         action_space: over which of the head's classes an action is chosen; see `ActionSpace`.
+
     Raises:
         ConfigError: a name stands twice, or a setting is unknown or out of range.
     """

@@ -15,13 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from devias.config import ConfigError
 from devias.data.datamodule import VideoDataModule
 from devias.data.dataset import TooManyBadVideos, read_frames
 from devias.data.frame_indices import Indices, window_indices
 from devias.data.readers import VideoError
 from devias.data.records import PackedRecords, VideoRecord
 from devias.data.transforms import resize_short_side, short_side_size
+from devias.errors import ConfigError
 from devias.labels.fingerprint import fingerprint
 from devias.labels.lookup import label_sources
 from devias.labels.on_device import BatchStage

@@ -67,15 +67,15 @@ class RunData(L.LightningDataModule):
             for s in self.protocol.sets:
                 self.owner(s).add_eval(s.split, *self._views)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """That of the training data."""
         return self.train.train_dataloader()
 
-    def val_dataloader(self) -> list[DataLoader]:
+    def val_dataloader(self) -> list[DataLoader[Any]]:
         """A loader a validation set, one view a video."""
         return self._loaders(self.protocol.validation, 1, 1)
 
-    def test_dataloader(self) -> list[DataLoader]:
+    def test_dataloader(self) -> list[DataLoader[Any]]:
         """A loader a test set, all views of a video in one item."""
         return self._loaders(self.protocol.sets, *self._views)
 
@@ -91,7 +91,9 @@ class RunData(L.LightningDataModule):
         """Go on from there."""
         self.train.load_state_dict(state_dict)
 
-    def _loaders(self, sets: Sequence[EvalSet], num_clips: int, num_crops: int) -> list[DataLoader]:
+    def _loaders(
+        self, sets: Sequence[EvalSet], num_clips: int, num_crops: int
+    ) -> list[DataLoader[Any]]:
         loaders = [self.owner(s).eval_dataloader(s.split, num_clips, num_crops) for s in sets]
         ranks = 1 if self.trainer is None else self.trainer.world_size
         most = max((len(loader.dataset) for loader in loaders), default=ranks)  # type: ignore[arg-type]

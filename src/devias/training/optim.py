@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from timm.optim import param_groups_layer_decay
 from torch import nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from devias.config import ConfigError
+from devias.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class OptimizerSettings:
         return rate * global_batch / 256
 
 
-def parameter_groups(model: nn.Module, settings: OptimizerSettings) -> list[dict]:
+def parameter_groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
     """timm's layer-decay groups, with the slot attention's parameters at their own scale.
 
     Each group holds `params`, `weight_decay` and `lr_scale`.

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 from devias.data.datamodule import VideoDataModule
 from devias.errors import DeviasError
 from devias.evaluation.protocol import Protocol
-from devias.training.run import instantiate
+from devias.instantiate import instantiate
 from devias.weights.read import locate
 
 WEIGHTS = (

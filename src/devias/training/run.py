@@ -146,7 +146,7 @@ def build_trainer(config: DictConfig) -> L.Trainer:
     return trainer
 
 
-def _parts(group: Mapping, added: Any) -> list[Any]:
+def _parts(group: Mapping[str, Any], added: Any) -> list[Any]:
     """The objects of a config group, and those the Trainer's own argument adds: one or several."""
     parts = [instantiate(part) for part in group.values() if part]
     if added is None or added is True:  # true: the usual ones

@@ -11,8 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from devias.config import ConfigError
-from devias.errors import DeviasError
+from devias.errors import ConfigError, DeviasError
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 

@@ -242,7 +242,7 @@ class VideoReader(FrameReader):
         for packet in self._packets():
             yield from self._decode(packet)
 
-    def _packets(self, seek_to: int | None = None) -> Iterator[Packet]:
+    def _packets(self, seek_to: int | None = None) -> Iterator[Packet[VideoStream]]:
         """Packets to the end of the file, or to where it cannot be read further."""
         self._at_start = False
         try:
@@ -252,7 +252,7 @@ class VideoReader(FrameReader):
         except av.FFmpegError as error:
             self._problem = error
 
-    def _decode(self, packet: Packet) -> list[VideoFrame]:
+    def _decode(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
         try:
             return self._stream.codec_context.decode(packet)
         except av.FFmpegError as error:
@@ -277,7 +277,7 @@ class _PacketInfo(NamedTuple):
     """`None` unless it is exactly one, and whole."""
 
     @classmethod
-    def of(cls, packet: Packet, inspect: Inspector) -> _PacketInfo:
+    def of(cls, packet: Packet[VideoStream], inspect: Inspector) -> _PacketInfo:
         picture: Picture | None = None
         data = bytes(packet)
         if not (packet.is_corrupt or HOLE in data or packet.has_sidedata("new_extradata")):
@@ -388,6 +388,6 @@ def _open(path: Path | str) -> tuple[InputContainer, VideoStream]:
         return container, stream
 
 
-def _time(of: Packet | VideoFrame) -> int | None:
+def _time(of: Packet[VideoStream] | VideoFrame) -> int | None:
     """The presentation timestamp; old AVI files without B-frames only have the other one."""
     return of.dts if of.pts is None else of.pts
