@@ -63,6 +63,7 @@ def evaluate_checkpoint(
         ConfigError: an override names no key, or the folder holds a result.
     """
     from devias.training.checkpoints import stored_config
+    from devias.training.preflight import preflight
     from devias.training.run import build_run
 
     checkpoint = Path(checkpoint).absolute()
@@ -70,6 +71,8 @@ def evaluate_checkpoint(
     config = stored_config(checkpoint, changes, trust)
     # The checkpoint holds all weights; those the run started from need not be there any more.
     config.backbone.weights = config.weights = None
+    config.train, config.test = False, True
+    preflight(config)
     folder = claim_folder(checkpoint.parent.parent / "evaluations", output_dir)
     config.paths.run_dir = str(folder)
     try:

@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+def check_as_override(words: Sequence[str]) -> list[str]:
+    """`--check` as `check=true`."""
+    return ["check=true" if word == "--check" else word for word in words]
+
+
 @command("train", rewrite=check_as_override)
 def main(config: DictConfig) -> None:
     """Fix what Hydra knows and the run needs, then run."""
     new = named_by_time(config)
     finalize_config(config)
     train(config, new)
-
-
-def check_as_override(words: Sequence[str]) -> list[str]:
-    """`--check` as `check=true`."""
-    return ["check=true" if word == "--check" else word for word in words]
 
 
 def named_by_time(config: DictConfig) -> bool:
