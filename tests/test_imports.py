@@ -7,7 +7,6 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.xfail(reason="data imports labels, masks.quality labels, models weights", strict=False)
 def test_rooms_import_only_from_floors_below(monkeypatch, capsys):
     cli = pytest.importorskip("importlinter.cli")
     monkeypatch.chdir(REPOSITORY)

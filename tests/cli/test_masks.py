@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from devias.cli.command import compose_config
 from devias.cli.masks import compare, load_extractor, names_as_override
-from devias.config import register_resolvers
+from devias.config.compose import register_resolvers
 from devias.errors import ConfigError
 from devias.mask_quality import as_overrides
 from devias.masks.fame import FAME

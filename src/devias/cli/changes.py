@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from devias.config import config_dir
-from devias.overrides import OVERRIDE
+from devias.config.overrides import OVERRIDE
 
 OWN_KEYS = ("checkpoint", "overrides", "output_dir", "trust", "hydra")
 """What of the command line is not about the stored configuration."""

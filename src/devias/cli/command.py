@@ -21,9 +21,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from devias.cli.messages import explain, explain_words
-from devias.config import config_dir, register_resolvers
+from devias.config import config_dir
+from devias.config.compose import register_resolvers
+from devias.config.overrides import is_override, normalize_overrides
 from devias.errors import DeviasError
-from devias.overrides import is_override, normalize_overrides
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from devias.cli.changes import as_additions, as_changes
 from devias.cli.command import command, command_line
+from devias.config.overrides import normalize_overrides
 from devias.errors import ConfigError
-from devias.overrides import normalize_overrides
 
 if TYPE_CHECKING:
     from devias.reporting.results import RunResult
@@ -56,7 +56,7 @@ def evaluate_checkpoint(
         checkpoint: of a run of this package.
         overrides: of the configuration in it, groups as well.
         output_dir: a folder without a result; `None` makes one of its own below the run's.
-        trust: build whatever the configuration names; see `devias.stored_config`.
+        trust: build whatever the configuration names; see `devias.config.stored`.
 
     Raises:
         CheckpointError: it is not such a checkpoint.
@@ -109,7 +109,7 @@ def evaluate(
         evaluation: as in `RunResult`.
     """
     from devias.reporting.results import RESULT_FILE, RunResult, describe_hardware, git_commit
-    from devias.reporting.tables import headline_columns, results_table
+    from devias.reporting.tables import results_table
     from devias.training.trainer import part_tested, trainer_errors
 
     protocol = run.data.protocol
@@ -141,7 +141,7 @@ def evaluate(
         for note in notes:
             log.warning("%s", note)
         result.save(run.folder / RESULT_FILE)
-        results_table([result], headline_columns(result.scene_topk)).print()
+        results_table([result]).print()
     return result
 
 

@@ -26,7 +26,7 @@ def label(config: DictConfig) -> None:
     """Label the splits that `labels.splits` names; raise `ConfigError` where no folder is given."""
     import torch
 
-    from devias.instantiate import instantiate
+    from devias.config.instantiate import instantiate
     from devias.labels.make import label_split
 
     if config.data.pseudo_cache is None:

@@ -110,7 +110,7 @@ def load_extractor(name: str, overrides: Sequence[str] = ()) -> MaskExtractor | 
     Raises:
         ConfigError: there is no such extractor or setting.
     """
-    from devias.instantiate import instantiate
+    from devias.config.instantiate import instantiate
 
     option, _, changes = name.partition(":")
     keys = [f"masks.{change}" for change in changes.split(",") if change]
@@ -123,8 +123,8 @@ def load_extractor(name: str, overrides: Sequence[str] = ()) -> MaskExtractor | 
 
 def records_of(config: DictConfig) -> list[VideoRecord]:
     """The videos below the folder `videos`, or those of a split of the data."""
+    from devias.config.instantiate import instantiate
     from devias.data.records import VideoRecord
-    from devias.instantiate import instantiate
 
     if config.videos:
         return [VideoRecord(path) for path in video_files(Path(config.videos))]

@@ -11,8 +11,8 @@ from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from devias.config import config_dir
+from devias.config.overrides import near_key
 from devias.errors import DeviasError, did_you_mean
-from devias.overrides import near_key
 
 
 def explain(error: Exception) -> str | None:

@@ -2,10 +2,10 @@
 
     devias report runs/demo
 
-Prints the table (mean ± standard deviation where a model ran with several seeds) and writes
-`table.md`, `table.csv` and `scene_bias.png` into the folder. A run's row shows the result of its
-training; what `devias evaluate` did with other settings stands in rows of its own, called by these
-settings. An evaluation without any repeats its run's row and is not shown.
+Prints a table for each protocol (mean ± standard deviation where a model ran with several seeds)
+and writes `table.md`, `table.csv` and `scene_bias.png` into the folder. A run's row shows the
+result of its training; what `devias evaluate` did with other settings stands in rows of its own,
+called by these settings. An evaluation without any repeats its run's row and is not shown.
 """
 
 from __future__ import annotations
@@ -42,13 +42,14 @@ def report(folder: Path) -> None:
     from devias.reporting.plots.charts import SCENE_BIAS, scene_bias_figure
     from devias.reporting.plots.style import save_figure
     from devias.reporting.results import load_results
-    from devias.reporting.tables import results_table
+    from devias.reporting.tables import results_tables
 
     results = load_results(folder)
-    table = results_table(results)
-    table.print()
-    write_text(folder / "table.md", table.to_markdown())
-    write_text(folder / "table.csv", table.to_csv())
+    tables = results_tables(results)
+    for table in tables:
+        table.print()
+    write_text(folder / "table.md", "\n".join(table.to_markdown() for table in tables))
+    write_text(folder / "table.csv", "\n".join(table.to_csv() for table in tables))
     if any(result.metrics.keys() >= SCENE_BIAS for result in results):
         save_figure(scene_bias_figure(results), folder / "scene_bias.png")
     figures = sorted(path for path in folder.rglob("*.png") if "wandb" not in path.parts)

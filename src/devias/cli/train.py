@@ -27,7 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from devias.cli.command import command
-from devias.config import finalize_config
+from devias.config.compose import finalize_config
 
 if TYPE_CHECKING:
     from devias.training.run import Run

@@ -62,7 +62,7 @@ class RunResult:
     notes: list[str] = field(default_factory=list)
     """What sets it apart from a usual result, as a test on a part of the videos."""
     run_id: str = ""
-    """Hash of the method, as `devias.identity.run_id`; empty in older results."""
+    """Hash of the method, as `devias.config.identity.run_id`; empty in older results."""
     evaluation: dict[str, Any] | None = None
     """Of a separate evaluation: the `checkpoint` tested and a list of `changes` as `key=value`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
@@ -72,6 +72,10 @@ class ResultsTable:
     columns: list[Column]
     rows: list[tuple[list[str], int, list[Cell | None]]]
     """For each row its labels, number of seeds and cells (`None`: no such metric)."""
+    protocol: str = ""
+    """The name of the protocol that all numbers are of."""
+    remarks: Sequence[str] = ()
+    """What sets some of the results apart, as evaluation sets that were absent."""
 
     def to_rich(self) -> Table:
         """For the terminal; the best of each column is bold.
@@ -141,25 +145,44 @@ class ResultsTable:
 
     def _caption(self) -> str:
         seeds = sorted({seeds for _, seeds, _ in self.rows})
-        if seeds == [1]:
-            return "Per cent; one seed."
         counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-        return f"Per cent; mean ± standard deviation over {counts} seeds."
+        shown = f"mean ± standard deviation over {counts} seeds" if seeds != [1] else "one seed"
+        protocol = f"Protocol {self.protocol}; per" if self.protocol else "Per"
+        return "\n".join([f"{protocol} cent; {shown}.", *self.remarks])
+
+
+def results_tables(results: Iterable[RunResult]) -> list[ResultsTable]:
+    """A table for each protocol, as the numbers of several cannot be compared.
+
+    Raises:
+        ResultError: a seed stands twice (see `group_runs`).
+    """
+    groups: dict[tuple[str, int], list[RunResult]] = {}
+    for result in results:
+        groups.setdefault((result.protocol, result.scene_topk), []).append(result)
+    return [results_table(group) for group in groups.values()]
 
 
 def results_table(
-    results: Sequence[RunResult], columns: Sequence[Column] = headline_columns()
+    results: Sequence[RunResult], columns: Sequence[Column] | None = None
 ) -> ResultsTable:
-    """Compare models: one row for each, with the mean over its seeds.
+    """Compare models under one protocol: a row for each, with the mean over its seeds.
 
     Rows stand in the order in which the models first appear. A metric that some seed of a row
     lacks is shown as missing; a column that no row has is left out.
 
+    Args:
+        results: of one protocol.
+        columns: other ones than those of the protocol's headline.
+
     Raises:
-        ValueError: There is no result, or a seed stands twice (see `group_runs`).
+        ResultError: a seed stands twice (see `group_runs`).
+        ValueError: there is no result, or they are of several protocols.
     """
-    if not results:
-        raise ValueError("a table needs at least one result")
+    if len({(result.protocol, result.scene_topk) for result in results}) != 1:
+        raise ValueError("a table needs results of one protocol")
+    if columns is None:
+        columns = headline_columns(results[0].scene_topk)
     groups = group_runs(results)
     columns = [c for c in columns if any(c.metric in result.metrics for result in results)]
     cells = {
@@ -182,7 +205,16 @@ def results_table(
             ([key[i] for i in shown], len(runs), row)
             for (key, runs), row in zip(groups.items(), ranked, strict=True)
         ],
+        results[0].protocol,
+        _remarks(results),
     )
+
+
+def _remarks(results: Sequence[RunResult]) -> list[str]:
+    """Which sets were absent from which results, and what else is particular to one."""
+    absent = dict.fromkeys(name for result in results for name in result.absent)
+    remarks = [f"Absent where it was measured: {', '.join(absent)}."] if absent else []
+    return remarks + list(dict.fromkeys(f"{r.row}: {n}" for r in results for n in r.notes))
 
 
 def _mark_best(rows: list[list[Cell | None]], columns: Sequence[Column]) -> list[list[Cell | None]]:

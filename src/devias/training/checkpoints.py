@@ -11,8 +11,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
+from devias.config.stored import rebuild_config
 from devias.errors import ConfigError, DeviasError
-from devias.stored_config import rebuild_config
 from devias.training.callbacks import LAYOUT, StoreConfig
 from devias.training.resume import check_settings
 from devias.training.run import Run
@@ -109,7 +109,7 @@ def stored_config(path: Path | str, overrides: Sequence[str], trust: bool = Fals
 
     Raises:
         CheckpointError: the checkpoint holds none.
-        ConfigError: as `devias.stored_config.rebuild_config`; the message names the file.
+        ConfigError: as `devias.config.stored.rebuild_config`; the message names the file.
     """
     text = run_checkpoint(path)[StoreConfig.key]
     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from omegaconf import DictConfig, OmegaConf
 
+from devias.config.instantiate import instantiate
 from devias.data.datamodule import VideoDataModule
 from devias.errors import DeviasError
 from devias.evaluation.protocol import Protocol
-from devias.instantiate import instantiate
 from devias.weights.read import locate
 
 WEIGHTS = (

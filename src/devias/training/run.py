@@ -13,9 +13,9 @@ import lightning as L
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
 from omegaconf import DictConfig, OmegaConf
 
-from devias.config import check_keys
+from devias.config.instantiate import instantiate
+from devias.config.shipped import check_keys
 from devias.errors import ConfigError
-from devias.instantiate import instantiate
 from devias.labels.lookup import find_labels
 from devias.labels.on_device import BatchStage
 from devias.losses.base import LossTerm
@@ -115,7 +115,9 @@ def build_trainer(config: DictConfig) -> L.Trainer:
     """
     with trainer_errors(ValueError, TypeError, ImportError):
         make = instantiate(config.trainer, _partial_=True, _convert_="all")
-        given = {name: value for name, value in make.keywords.items() if value is not None}
+        # Lightning's own root is the working directory, which jobs of a cluster share.
+        given = {"default_root_dir": config.paths.run_dir}
+        given |= {name: value for name, value in make.keywords.items() if value is not None}
         if given.get("use_distributed_sampler"):
             raise ConfigError(
                 "trainer.use_distributed_sampler must be false: the data module's samplers share "

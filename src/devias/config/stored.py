@@ -13,11 +13,11 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from devias.config import PLAIN
+from devias.config.compose import PLAIN
+from devias.config.identity import REFERENCE
+from devias.config.instantiate import untrusted_targets
+from devias.config.stored_overrides import apply_overrides
 from devias.errors import ConfigError
-from devias.identity import REFERENCE
-from devias.instantiate import untrusted_targets
-from devias.stored_overrides import apply_overrides
 
 MAX_TEXT = 100_000
 """Characters of a stored configuration; ours have some thousands."""
@@ -37,7 +37,7 @@ def rebuild_config(text: Any, overrides: Sequence[str] = (), trust: bool = False
     Args:
         text: YAML, as a checkpoint holds it.
         overrides: as on Hydra's command line; see `apply_overrides`.
-        trust: let it build what is not on the list (`devias.instantiate.is_trusted`).
+        trust: let it build what is not on the list (`devias.config.instantiate.is_trusted`).
 
     Raises:
         ConfigError: The text is damaged, too large or not plain; it would build something foreign;

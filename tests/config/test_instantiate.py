@@ -1,9 +1,9 @@
 import pytest
 from omegaconf import OmegaConf
 
+from devias.config.instantiate import instantiate
 from devias.data.datamodule import MissingDataError
 from devias.errors import ConfigError
-from devias.instantiate import instantiate
 
 
 def missing():

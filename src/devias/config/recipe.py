@@ -26,6 +26,9 @@ class Recipe:
     """Share of the pixels that FAME takes as foreground."""
     prob_aug: float
     """Probability that mixing gives a clip another background."""
+    inpaint: bool
+    """Whether the background clip's own actor is replaced by what surrounds it before; not the
+    paper's."""
     head_dropout: float
     drop_path: float
     """→ `backbone.drop_path_rate`."""
@@ -35,9 +38,8 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, kind in get_type_hints(Recipe).items():
             value = getattr(self, name)
-            number = isinstance(value, int | kind) and not isinstance(value, bool)
-            if not number:
-                noun = "a whole number" if kind is int else "a number"
+            if isinstance(value, bool) != (kind is bool) or not isinstance(value, int | kind):
+                noun = {int: "a whole number", float: "a number", bool: "true or false"}[kind]
                 raise ConfigError(f"recipe.{name} must be {noun}, not {value!r}")
         for name in ("slot_iterations", "epochs"):
             if getattr(self, name) < 1:

@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object
 from hydra.utils import instantiate as hydra_instantiate
 
-from devias.config import config_dir
+from devias.config.shipped import config_dir
 from devias.errors import ConfigError, DeviasError, did_you_mean
 
 TRUSTED = (

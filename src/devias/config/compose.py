@@ -18,9 +18,8 @@ from hydra.types import RunMode
 from hydra.version import VersionBase
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from devias import identity
-from devias.errors import ConfigError
-from devias.recipe import Recipe
+from devias.config import identity
+from devias.config.shipped import config_dir
 
 STARTING = ("experiment", "model", "data")
 """The groups that say which run a run is compared with."""
@@ -46,13 +45,6 @@ PLAIN = re.compile(
     r"|\$\{mask_size:\s*(?:\d+|\$\{[A-Za-z_][\w.]*\})\s*,\s*(?:\d+|\$\{[A-Za-z_][\w.]*\})\s*\}"
 )
 """Interpolations whose value follows from the configuration alone."""
-
-
-def config_dir() -> str:
-    """The Hydra configs: inside the installed package, or `conf/` of the repository."""
-    package = Path(__file__).parent
-    installed = package / "conf"
-    return str(installed if installed.is_dir() else package.parents[1] / "conf")
 
 
 def compose(*overrides: str, config_name: str = "train") -> DictConfig:
@@ -145,41 +137,6 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver(
         "run_name", lambda *, _root_: identity.file_name(*name_run(_root_)), replace=True
     )
-
-
-def check_keys(config: DictConfig) -> None:
-    """Refuse keys that no part of the program reads, such as a misspelt one in an experiment.
-
-    Hydra refuses them on the command line, constructors refuse theirs; what is left are the top
-    level and the groups of plain values.
-
-    Raises:
-        ConfigError: names the key and the known ones.
-    """
-    folder = Path(config_dir())
-    train: Any = OmegaConf.load(folder / "train.yaml")
-    groups = {
-        str(group).removeprefix("optional "): str(choice)
-        for entry in train.defaults
-        if isinstance(entry, DictConfig)
-        for group, choice in entry.items()
-    }
-    _refuse_unknown(config, [*(key for key in train if key != "defaults"), *groups], "")
-    # Until they are declared by the parts that need them.
-    shared = train.get("recipe", {})
-    Recipe.from_settings({key: config.recipe[key] for key in config.recipe if key not in shared})
-    for group in ("compat", "evaluation", "paths"):
-        known = OmegaConf.load(folder / group / f"{groups[group]}.yaml")
-        _refuse_unknown(config[group], known, f"{group}.")
-
-
-def _refuse_unknown(config: DictConfig, known: Iterable[Any], prefix: str) -> None:
-    known = [str(key) for key in known]
-    for key in map(str, config):
-        if key not in known:
-            raise ConfigError(
-                f"unknown configuration key '{prefix}{key}'; known are {', '.join(known)}"
-            )
 
 
 @contextmanager

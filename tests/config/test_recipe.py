@@ -6,8 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from devias.config import compose, config_dir
+from devias.config.recipe import Recipe
 from devias.errors import ConfigError
-from devias.recipe import Recipe
 
 TABLE = {
     # epochs, slot iterations, FAME β, prob_aug, head dropout, drop path, min lr

@@ -6,8 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from devias.config import compose
+from devias.config.stored_overrides import apply_overrides
 from devias.errors import ConfigError
-from devias.stored_overrides import apply_overrides
 
 STORED = {
     "seed": 3,

@@ -15,8 +15,9 @@ from hydra.utils import instantiate
 from hydra.version import getbase
 from omegaconf import OmegaConf, open_dict
 
-from devias.config import check_keys, compose, config_dir
-from devias.identity import run_id
+from devias.config import compose, config_dir
+from devias.config.identity import run_id
+from devias.config.shipped import check_keys
 from devias.training.dry_run import dry_run
 from helpers import run_parts
 

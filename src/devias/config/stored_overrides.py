@@ -12,7 +12,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from devias.config import compose_raw, config_dir
+from devias.config.compose import compose_raw
+from devias.config.shipped import config_dir
 from devias.errors import ConfigError, did_you_mean
 
 Tree = dict[str, Any]

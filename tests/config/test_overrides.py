@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from devias.overrides import is_override, near_key, normalize_overrides
+from devias.config.overrides import is_override, near_key, normalize_overrides
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from devias.config import compose, config_dir
+from devias.config.instantiate import instantiate, is_trusted
+from devias.config.stored import parse_config, rebuild_config
 from devias.errors import ConfigError
-from devias.instantiate import instantiate, is_trusted
-from devias.stored_config import parse_config, rebuild_config
 
 SCALARS = st.one_of(
     st.none(),

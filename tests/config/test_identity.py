@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from devias.config import compose, config_dir
-from devias.identity import ONLY, file_name, run_id
+from devias.config.identity import ONLY, file_name, run_id
 
 
 def named(*overrides):
