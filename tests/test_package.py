@@ -78,7 +78,7 @@ def files(folder, *patterns):
 def test_the_wheel_holds_every_module_configuration_and_weight_file(wheel):
     package = REPOSITORY / "src" / "devias"
     wanted = files(package, "*.py", "*.safetensors", "py.typed")
-    configs = {f"conf/{name}" for name in files(REPOSITORY / "conf", "*.yaml")}
+    configs = {f"conf/{name}" for name in files(REPOSITORY / "conf", "*.*")}
     assert files(wheel / "devias", "*.*") == wanted | configs
     assert {path.name.partition("-")[0] for path in wheel.iterdir()} == {"devias"}
 

@@ -6,12 +6,12 @@ import pytest
 
 from devias.cli.train import train
 from devias.config import compose
-from devias.data.datamodule import MissingDataError
 from devias.data.dataset import TooManyBadVideos
 from devias.models.baselines import TokenViT
 from devias.models.heads import UnifiedHead
 from devias.reporting.results import RunResult
 from devias.training.checkpoints import load_checkpoint
+from devias.training.preflight import MissingError, preflight
 from devias.weights.assign import video_vit
 from devias.weights.write import save_weights
 
@@ -98,12 +98,14 @@ def everything(folder):
 @pytest.mark.parametrize("lacking", ["UCF-101", "ucfTrainTestlist"])
 def test_missing_data_say_what_to_fetch_from_where_and_where_to_put_it(tmp_path, lacking):
     shutil.rmtree(everything(tmp_path) / lacking)
-    with pytest.raises(MissingDataError) as caught:
+    with pytest.raises(MissingError) as caught:
         train(configured(tmp_path))
     message = str(caught.value)
+    assert message.startswith("1 thing is missing for this run:\n1. data: ")
     first = f"{tmp_path}/UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi"
     if lacking == "UCF-101":
-        assert "no video of the train split is at its place" in message
+        assert "No video of the train split is at its place" in message
+        assert "No video of the test split" in message
         assert "trainlist01.txt:1" in message
     else:
         assert f"{tmp_path}/ucfTrainTestlist/trainlist01.txt does not exist" in message
@@ -125,12 +127,34 @@ def test_missing_weights_say_what_to_fetch_from_where_and_where_to_put_it(
 ):
     path = everything(tmp_path) / "weights" / lacking
     path.unlink()
-    with pytest.raises(FileNotFoundError) as caught:
+    with pytest.raises(MissingError) as caught:
         train(configured(tmp_path))
     message = str(caught.value)
-    assert message.startswith(f"{path} does not exist.")
+    key = {"scene_model.pth": "scene_teacher.model.path"}.get(lacking, "backbone.weights")
+    assert f"1. {key}: {path} does not exist." in message
     assert source in message
     assert "download the file to this place, or name in the configuration" in message
+
+
+def test_all_that_is_missing_is_listed_at_once_and_leaves_nothing(tmp_path):
+    config = configured(tmp_path)
+    with pytest.raises(MissingError) as caught:
+        train(config)
+    first, *things = str(caught.value).splitlines()
+    assert first == "3 things are missing for this run:"
+    numbered = [line for line in things if line[0].isdigit()]
+    assert [line.split(": ")[0] for line in numbered] == [
+        "1. backbone.weights", "2. scene_teacher.model.path", "3. data",
+    ]  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_check_starts_nothing(tmp_path):
+    everything(tmp_path)
+    config = configured(tmp_path, "check=true")
+    preflight(config)
+    assert train(config) == {}
+    assert not (tmp_path / "run").exists()
 
 
 def test_unreadable_videos_end_the_run_with_a_name(tmp_path):

@@ -10,14 +10,20 @@ from uuid import uuid4
 
 
 @contextmanager
-def atomic_path(path: Path | str) -> Iterator[Path]:
+def atomic_path(path: Path | str, shared: bool = True) -> Iterator[Path]:
     """A temporary neighbour of `path`, with its suffix, that takes its place at the end.
 
     Folders are made as needed. If the block raises, `path` stays as it was.
+
+    Args:
+        path: of the file to write.
+        shared: other processes may be writing it at the same time. Where none can, all attempts
+            have one temporary name, so that what a killed one left is overwritten by the next.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}-{uuid4().hex[:8]}{path.suffix}")
+    tag = uuid4().hex[:8] if shared else "partial"
+    temporary = path.with_name(f".{path.stem}-{tag}{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

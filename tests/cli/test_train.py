@@ -184,7 +184,7 @@ def test_a_run_that_was_stopped_amid_an_epoch_and_moved_goes_on_bit_for_bit(
     # In the middle of an epoch, and of the two batches of a step.
     last = load_checkpoint(before / "checkpoints" / "last.ckpt")
     assert last["global_step"] == 4 + 1
-    assert last["Synthetic"] == {"epoch": 1, "batches": 3, "batch_size": 2, "world_size": 1}
+    assert last["RunData"] == {"epoch": 1, "batches": 3, "batch_size": 2, "world_size": 1}
     moved = before.rename(before.with_name(f"moved-{workers}"))
     with (moved / "checkpoints" / "last.ckpt").open("rb") as file:
         assert str(root).encode() not in file.read().partition(b"devias_config")[0]

@@ -43,8 +43,8 @@ def test_one_batch_is_overfitted(tmp_path):
 
     run = build_run(config)
     run.trainer.callbacks.append(Watch())
-    run.datamodule.stage.mixing = None
-    run.trainer.fit(run.module, datamodule=run.datamodule)
+    run.data.train.stage.augment = None
+    run.trainer.fit(run.module, datamodule=run.data)
     assert len(seen) == 3
     assert len(seen[0][0]) == 4
     assert seen[0] == seen[1] == seen[2]

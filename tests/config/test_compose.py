@@ -24,7 +24,7 @@ from helpers import run_parts
 CONF = Path(config_dir())
 OPTIONS = sorted(
     (path.parent.name, path.stem)
-    for path in CONF.glob("*/*.yaml")
+    for path in CONF.glob("*/[!_]*.yaml")
     if path.parent.name not in ("experiment", "hydra")
 )
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))

@@ -7,7 +7,7 @@ from devias.errors import ConfigError
 
 
 def missing():
-    raise MissingDataError("fetch it from there")
+    raise MissingDataError("No list.", "fetch it from there")
 
 
 FAME = "devias.masks.fame.FAME"
@@ -31,5 +31,5 @@ def test_the_key_is_named(settings, message):
 
 def test_an_error_of_the_part_itself_comes_through():
     config = OmegaConf.create({"data": {"_target_": f"{__name__}.missing"}})
-    with pytest.raises(MissingDataError, match=r"^fetch it from there$"):
+    with pytest.raises(MissingDataError, match=r"^No list\.\nfetch it from there$"):
         instantiate(config.data)

@@ -98,7 +98,7 @@ def test_a_target_that_is_no_name_is_refused(name):
 
 
 def test_what_the_shipped_configurations_build_is_on_the_list():
-    trusted = ("devias.config.nothing", "devias.models.load_model", "lightning.Trainer")
+    trusted = ("devias.config.nothing", "devias.weights.infer.load_model", "lightning.Trainer")
     classes = ("devias.models.devias.DEVIAS", "devias.training.callbacks.SeedEveryEpoch")
     for name in (*trusted, *classes, "functools.partial"):
         assert is_trusted(name), name

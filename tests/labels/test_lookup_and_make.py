@@ -221,6 +221,7 @@ def test_masks_follow_crops_flips_and_rotations(tmp_path):
         "crop_scale": (0.3, 0.6),
         "horizontal_flip": 0.5,
         "image_size": 64,
+        "batch_size": 1,
         "rand_augment": "rand-m9-n2-mstd0.5-inc1",
     }
     label(make_data(folder, tmp_path / "cache", Bright(), **settings))
@@ -421,7 +422,7 @@ def test_another_video_of_equal_length_is_an_error(folder, tmp_path, preload):
 
 def test_another_image_is_an_error(tmp_path):
     class Images(Videos):
-        def records(self, split):
+        def read_split(self, split):
             return [VideoRecord(self.root / "0.png", 0)]
 
     images = tmp_path / "images"
@@ -429,12 +430,10 @@ def test_another_image_is_an_error(tmp_path):
     image = torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8)
 
     def data():
+        stage = BatchStage(masks=Bright())
+        settings = {**DEFAULTS, "batch_size": 1, "pseudo_cache": str(tmp_path / "cache")}
         return Images(
-            images,
-            BatchStage(masks=Bright()),
-            num_actions=1,
-            num_scenes=6,
-            **{**DEFAULTS, "pseudo_cache": str(tmp_path / "cache")},
+            images, 1, 6, stage=stage, find_labels=partial(find_labels, stage), **settings
         )
 
     write_png(image, str(images / "0.png"))

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from devias.masks.ground_truth import GroundTruthMasks
+from devias.structures import ClipBatch
 
 
 def test_averages_over_tubelets_and_the_clip():
@@ -17,7 +18,9 @@ def test_averages_over_tubelets_and_the_clip():
 
 
 def test_what_it_refuses():
+    labels = torch.zeros(1, dtype=torch.long)
+    without = ClipBatch(torch.zeros(1, 3, 4, 3, 3), labels, labels, labels)
     with pytest.raises(ValueError, match="this data has none"):
-        GroundTruthMasks()(None)
+        GroundTruthMasks().extract(without)
     with pytest.raises(ValueError, match="5 frames do not divide into tubelets of 2"):
         GroundTruthMasks()(torch.zeros(1, 5, 3, 3, dtype=torch.bool))

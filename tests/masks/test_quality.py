@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from devias.masks.base import MaskExtractor
 from devias.masks.ground_truth import GroundTruthMasks
 from devias.masks.quality import mask_quality, measure
 from devias.structures import ClipBatch
@@ -66,13 +67,14 @@ def test_the_truth_measures_as_perfect():
 
 
 def test_an_extractor_sees_clips_in_0_to_1_and_is_scored_over_all_batches():
-    def right_half(video):
-        assert 0.9 < video.max() <= 1
-        mask = torch.zeros(len(video), 4, *video.shape[3:])
-        mask[..., 3:] = 1
-        return mask[:, 0], mask
+    class RightHalf(MaskExtractor):
+        def __call__(self, video):
+            assert 0.9 < video.max() <= 1
+            mask = torch.zeros(len(video), 4, *video.shape[3:])
+            mask[..., 3:] = 1
+            return mask[:, 0], mask
 
-    quality = measure(right_half, batches())
+    quality = measure(RightHalf(), batches())
     truth = torch.cat([batch.ground_truth_masks for batch in batches()])
     # 12 of a frame's 30 pixels are marked; one frame mask a frame, so the truth is each frame's.
     inside = truth[..., 3:].sum((2, 3)) / 12

@@ -116,7 +116,7 @@ def test_without_loggers_and_checkpoints_nothing_asks_for_them(tmp_path):
 
 def test_a_given_accumulation_settles_the_per_device_batch(tmp_path):
     run = build_run(tiny_run(tmp_path, "global_batch=6", "trainer.accumulate_grad_batches=3"))
-    assert (run.datamodule.batch_size, run.trainer.accumulate_grad_batches) == (2, 3)
+    assert (run.data.train.batch_size, run.trainer.accumulate_grad_batches) == (2, 3)
     with pytest.raises(ConfigError, match=r"6 cannot be shared .*accumulate_grad_batches=4 steps"):
         build_run(tiny_run(tmp_path, "global_batch=6", "trainer.accumulate_grad_batches=4"))
 

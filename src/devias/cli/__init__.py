@@ -24,6 +24,8 @@ def main(words: Sequence[str] | None = None) -> None:
 
     name, *rest = (sys.argv[1:] if words is None else words) or ["--help"]
     if name in COMMANDS:
+        # A user's own classes are found in the working directory, as with `python -m devias.train`.
+        sys.path.insert(0, "")
         import_module(f"devias.cli.{name}").main(rest)
     elif name in ("-h", "--help"):
         listed = "".join(f"  {command:10}{does}\n" for command, does in COMMANDS.items())

@@ -130,7 +130,7 @@ def records_of(config: DictConfig) -> list[VideoRecord]:
         return [VideoRecord(path) for path in video_files(Path(config.videos))]
     datamodule = instantiate(config.data, batch_size=1)
     datamodule.prepare_data()
-    return datamodule.checked_records(config.split)
+    return datamodule.records(config.split)
 
 
 def video_files(folder: Path) -> list[Path]:

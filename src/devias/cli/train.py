@@ -60,6 +60,7 @@ def train(config: DictConfig, new_folder: bool = False) -> dict[str, float]:
     """Fit, test the selected weights and write the result → metrics as fractions.
 
     Args:
+        config: composed by `devias.config.compose` or by the command.
         new_folder: where `paths.run_dir` exists, the run takes the next free name.
     """
     # Imported here so that `--help` and `--cfg job` answer at once.

@@ -84,6 +84,8 @@ def finalize_config(config: DictConfig) -> None:
     interpolations stay. The run gets its hash, and its label where the user gave none.
     """
     runtime = HydraConfig.get()
+    if config.names.experiment is None:
+        config.names.experiment = "none"
     if runtime.mode == RunMode.MULTIRUN:
         config.paths.run_dir = runtime.runtime.output_dir
     config.paths.run_dir = str(Path(config.paths.run_dir).absolute())

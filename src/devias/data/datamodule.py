@@ -297,7 +297,8 @@ class VideoDataModule(L.LightningDataModule, ABC):
 
         Args:
             split: one of `splits`.
-            num_clips, num_crops: temporal × spatial views of a video.
+            num_clips: temporal views of a video.
+            num_crops: spatial ones.
             preload: decode it once into memory if `self.preload` says so: for what is read often.
         """
         key = (split, num_clips, num_crops)

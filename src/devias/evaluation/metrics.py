@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 
+from devias.errors import DeviasError
 from devias.evaluation.views import VideoScores
 from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
 
@@ -24,6 +25,10 @@ METRICS = (
     "pseudo_mask_iou",
 )
 """Everything `SetMetrics` can tell of a set, as fractions."""
+
+
+class NonFiniteScoresError(DeviasError, ValueError):
+    """Scores are NaN or infinite."""
 
 
 class SetMetrics(Metric):
@@ -110,10 +115,10 @@ class SetMetrics(Metric):
         """`{name: fraction}`, without the metrics no video was eligible for.
 
         Raises:
-            ValueError: Some scores were NaN or infinite, which has no place in a ranking.
+            NonFiniteScoresError: Some scores were NaN or infinite, which has no place in a ranking.
         """
         if self.non_finite > 0:
-            raise ValueError(f"{int(self.non_finite)} scores of videos are not finite")
+            raise NonFiniteScoresError(f"{int(self.non_finite)} scores of videos are not finite")
         pairs = zip(METRICS, self.sums, self.counts, strict=True)
         return {name: total / count for name, total, count in pairs if count > 0}
 

@@ -32,8 +32,12 @@ class Decoding(LossTerm):
         self.slots = slots
 
     def __call__(self, prediction: SlotPrediction, roles: Roles, batch: ClipBatch) -> Tensor:
-        """Raise `LossTermError` without a decoder of this kind, without `clip_mask`, or when the
-        only slot should be told from itself."""
+        """The loss of the slots that `slots` names.
+
+        Raises:
+            LossTermError: there is no decoder of this kind or no `clip_mask`, or the only slot
+                should be told from itself.
+        """
         decoded = self.decoded(prediction)
         mask = self.require(batch.clip_mask, "clip masks (pseudo labels)")
         if self.slots != "action" and decoded.shape[1] == 1:

@@ -179,6 +179,8 @@ def results_table(
         ResultError: a seed stands twice (see `group_runs`).
         ValueError: there is no result, or they are of several protocols.
     """
+    if not results:
+        raise ValueError("a table needs at least one result")
     if len({(result.protocol, result.scene_topk) for result in results}) != 1:
         raise ValueError("a table needs results of one protocol")
     if columns is None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+
+from devias.files import atomic_path
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -21,12 +22,5 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None
     ) -> None:
         """Save to a local path; folders are made as needed."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # One name for all attempts: what a killed run left is overwritten by the next.
-        partial = path.with_name(f".{path.name}.partial")
-        try:
+        with atomic_path(path, shared=False) as partial:
             torch.save(checkpoint, partial)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)

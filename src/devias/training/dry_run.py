@@ -50,11 +50,15 @@ def dry_run(
         raise ConfigError("masks=ground_truth needs data with such masks; this data has none")
     with torch.no_grad(), torch.device("meta"), torch.compiler.set_stance("force_eager"):
         batch = _empty_batch(stage, input_size, ground_truth_masks)
+        if isinstance(stage.masks, nn.Module) and Requirement.MASKS in stage.provides:
+            batch.clip_mask, batch.frame_masks = _on_meta(stage.masks, batch.video)
         prediction = _predict(model, batch)
         if stage.scene_teacher is not None:
             batch.scene_logits = _scene_logits(stage.scene_teacher, batch, prediction)
     batch, prediction = _zeros(batch), _zeros(prediction)
     with torch.no_grad():
+        if Requirement.MASKS in stage.provides and batch.clip_mask is None:
+            batch.clip_mask, batch.frame_masks = _masks(stage, batch)
         roles = matcher.match(prediction, batch.action, batch.scene)
         for name, term in losses.items():
             try:
@@ -67,18 +71,24 @@ def _empty_batch(
     stage: BatchStage, input_size: tuple[int, int, int], ground_truth_masks: bool
 ) -> ClipBatch:
     """What the stage hands to the model, without contents."""
-    frames, *size = input_size
     video = torch.empty(CLIPS, 3, *input_size)
     labels = torch.zeros(CLIPS, dtype=torch.long)
     batch = ClipBatch(video, action=labels, scene=labels, index=labels)
-    if stage.masks is not None and Requirement.MASKS in stage.provides:
-        batch.clip_mask = torch.empty(CLIPS, *size)
-        batch.frame_masks = torch.empty(CLIPS, frames // stage.masks.tubelet_size, *size)
     if Requirement.SECOND_VIEW in stage.provides:
         batch.second_view = video
     if ground_truth_masks and stage.data_requires:
         batch.ground_truth_masks = torch.empty(CLIPS, *input_size, dtype=torch.bool)
     return batch
+
+
+def _masks(stage: BatchStage, batch: ClipBatch) -> tuple[Tensor, Tensor]:
+    """What an extractor that is no network makes of zeros; it costs little, and draws nothing."""
+    assert stage.masks is not None
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return stage.masks.extract(batch)
+    except (ValueError, RuntimeError) as error:
+        raise ConfigError(f"masks: {error}") from error
 
 
 def _predict(model: nn.Module, batch: ClipBatch) -> SlotPrediction:

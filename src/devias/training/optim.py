@@ -42,7 +42,7 @@ class OptimizerSettings:
 
 
 def parameter_groups(model: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
-    """timm's layer-decay groups, with the slot attention's parameters at their own scale.
+    """Layer-decay groups of timm, with the slot attention's parameters at their own scale.
 
     Each group holds `params`, `weight_decay` and `lr_scale`.
     """

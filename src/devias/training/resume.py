@@ -9,6 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from devias.config.stored import rebuild_config
 from devias.data.samplers import ResumeError
 from devias.training.callbacks import StoreConfig
 
@@ -45,12 +46,13 @@ def check_settings(checkpoint: Mapping[str, Any], config: DictConfig, path: Path
     Args:
         checkpoint: contents of the file at `path`, with its configuration.
         config: what the run is to go on with.
+        path: of the checkpoint, for messages.
 
     Raises:
         ResumeError: names the settings with both values, or the epochs that are too many.
     """
-    stored = OmegaConf.create(checkpoint[StoreConfig.key])
-    assert isinstance(stored, DictConfig)
+    # Nothing is built of it here; what it refers to must still be its own.
+    stored = rebuild_config(checkpoint[StoreConfig.key], trust=True)
     changed = changed_settings(stored, config)
     listed = {
         free: "; ".join(

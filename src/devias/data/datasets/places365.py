@@ -68,7 +68,7 @@ class Places365(VideoDataModule):
 
     @property
     def scene_names(self) -> list[str]:
-        """`airfield`, `airplane_cabin`, …"""
+        """The names as `airfield`, `airplane_cabin`."""
         return read_categories(self.present(self.categories))
 
     def read_split(self, split: str) -> list[VideoRecord]:

@@ -41,7 +41,7 @@ class UCF101(VideoDataModule):
 
     @property
     def action_names(self) -> list[str]:
-        """`ApplyEyeMakeup`, `ApplyLipstick`, …"""
+        """The names as `ApplyEyeMakeup`, `ApplyLipstick`."""
         if not self.released:
             return read_class_index(self.present(self.annotations / "classInd.txt"))
         lists = (self.annotations / f"{kind}.csv" for kind in ("train", "val", "test"))

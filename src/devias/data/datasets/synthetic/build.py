@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from devias.data.datasets.synthetic.annotations import write_annotations
 from devias.data.datasets.synthetic.plan import FAMILIES, ClipPlan, SyntheticSettings, plan_split
 from devias.data.datasets.synthetic.render import draw_clip, write_clip
+from devias.errors import DeviasError
 from devias.structures import UNKNOWN
 
 MANIFEST = "manifest.json"
@@ -38,10 +39,12 @@ def build(root: Path | str, settings: SyntheticSettings, workers: int | None = N
     left behind is removed by the next.
 
     Args:
+        root: where the data set's folder is made.
+        settings: what to draw.
         workers: processes; by default one for every CPU this process may use.
 
-    Raises `RuntimeError` where the folder exists but its manifest does not match: somebody
-    changed it.
+    Raises:
+        DeviasError: the folder exists but its manifest does not match: somebody changed it.
     """
     root = Path(root).expanduser()
     folder = root / settings.folder_name
@@ -62,7 +65,7 @@ def _is_complete(folder: Path, settings: SyntheticSettings) -> bool:
     except (OSError, ValueError):
         manifest = None
     if manifest != settings.manifest():
-        raise RuntimeError(
+        raise DeviasError(
             f"{folder} is not the data set its name says: {MANIFEST} is missing, unreadable or "
             "of other settings. Delete the folder and run again."
         )
@@ -71,8 +74,10 @@ def _is_complete(folder: Path, settings: SyntheticSettings) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a file; the system frees it when this process and the workers it
-    forked have ended, however they end."""
+    """Hold an exclusive lock on a file.
+
+    The system frees it when this process and the workers it forked have ended, however they end.
+    """
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -95,7 +95,9 @@ def sprinkle(picture: Floats, x: Floats, y: Floats, size: ArrayLike, colour: Flo
     """Draw n small dots into `picture [3, T, H', W']` in place.
 
     Args:
-        x, y: `[T, n]` centres in canvas pixels; those outside are left out.
+        picture: changed in place.
+        x: `[T, n]` centres in canvas pixels; those outside are left out.
+        y: likewise.
         size: radius, a number or `[n]`, at most 1 pixel.
         colour: `[3]` or `[3, n]`.
     """

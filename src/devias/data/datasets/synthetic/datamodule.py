@@ -48,12 +48,12 @@ class Synthetic(VideoDataModule):
 
     @property
     def action_names(self) -> list[str]:
-        """`waving`, …"""
+        """The names as `waving`."""
         return list(self.family.actions)
 
     @property
     def scene_names(self) -> list[str]:
-        """`water`, …"""
+        """The names as `water`."""
         return list(self.family.scenes)
 
     def prepare_data(self) -> None:

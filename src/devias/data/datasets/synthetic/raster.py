@@ -32,8 +32,11 @@ class Parts:
         return replace(self, start=self.start + step, end=self.end + step)
 
     def ordered(self) -> Parts:
-        """The same parts, in every frame the farthest first; radius, colour and roundness of
-        each slot then change over time: `[T, P, 2]`, `[T, P, 3]`, `[T, P]`."""
+        """The same parts, in every frame the farthest first.
+
+        Radius, colour and roundness of each slot then change over time: `[T, P, 2]`, `[T, P, 3]`,
+        `[T, P]`.
+        """
         order = np.argsort(self.depth, axis=1, kind="stable")
         rows = np.arange(len(order))[:, None]
         return Parts(
