@@ -24,16 +24,16 @@ def recreate_fame(video, beta=0.5, crop_size=112, eps=1e-8):
 def segment(motion, video, beta, size, eps):
     clips, _, _, height, width = video.shape
     pixels = height * width
-    colour = colour_of(video.mean(2), eps).flatten(1)
+    color = color_of(video.mean(2), eps).flatten(1)
     top = motion.flatten(1).topk(int(0.5 * pixels))[1]
     bottom = motion.flatten(1).topk(int(0.1 * pixels), largest=False)[1]
     share = []
     for where, start in ((top, 0), (bottom, 1)):
         count = torch.full((clips, 1001), start, dtype=torch.long)
-        count[:, 0] = 0  # colours count from 1
-        count.scatter_add_(1, colour.gather(1, where), torch.ones_like(where))
+        count[:, 0] = 0  # colors count from 1
+        count.scatter_add_(1, color.gather(1, where), torch.ones_like(where))
         share.append(count.float() / (count.float().sum(1, keepdim=True) + eps))
-    foreground, background = (s.gather(1, colour) for s in share)
+    foreground, background = (s.gather(1, color) for s in share)
     likeness = (foreground / (background + foreground)).unflatten(1, (height, width))
     likeness = normalize(blur(likeness, size), eps).flatten(1)
     mask = torch.zeros_like(likeness)
@@ -56,8 +56,8 @@ def normalize(maps, eps):
     return maps / (maps.amax((1, 2), keepdim=True) + eps)
 
 
-def colour_of(image, eps):
-    """Bins of hue (as x and y on the colour disc, the hue's 2π applied twice) and value, from 1."""
+def color_of(image, eps):
+    """Bins of hue (as x and y on the color disc, the hue's 2π applied twice) and value, from 1."""
     high, which = image.max(1)
     low = image.min(1)[0]
     delta = high - low

@@ -83,7 +83,7 @@ class Poison(Constant):
 
 
 def clips(answers, labels):
-    """A batch of clips that are answered by `answers` and labelled `labels`, pairs of
+    """A batch of clips that are answered by `answers` and labeled `labels`, pairs of
     (action, scene)."""
     video = torch.zeros(len(answers), 3, 2, 2, 2)
     video[:, 0, 0, 0, :2] = torch.tensor(answers, dtype=torch.float)

@@ -1,6 +1,6 @@
 """Fails the moment code makes the host wait for the device.
 
-A CPU test cannot see a synchronisation by its slowness, so the guard watches for the calls that
+A CPU test cannot see a synchronization by its slowness, so the guard watches for the calls that
 would cause one on a GPU: reading a value (`item`, `float(t)`, `if t:`), a result whose shape
 depends on values (`nonzero`, boolean-mask indexing) and moving a tensor off its device.
 
@@ -84,6 +84,6 @@ class _Operators(TorchDispatchMode):
 
 @contextmanager
 def no_host_sync() -> Iterator[None]:
-    """Raise `HostSyncError` on any synchronisation inside the `with` block."""
+    """Raise `HostSyncError` on any synchronization inside the `with` block."""
     with _Calls(), _Operators():
         yield

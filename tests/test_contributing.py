@@ -39,6 +39,7 @@ SMALL = (
     "trainer.max_epochs=1",
     "trainer.enable_progress_bar=false",
     "logger=csv",
+    "trainer.log_every_n_steps=1",
 )
 
 

@@ -150,10 +150,10 @@ def test_every_choice_brings_its_terms_and_only_the_masks_it_needs(model, augmen
     terms |= {f"{decoder}_prediction"} if decoder != "none" else set()
     assert set(config.loss) == terms
     _, stage = parts(*choices)
-    labelled = stage.train()(raw_batch())
+    labeled = stage.train()(raw_batch())
     needs_masks = model == "devias" or augment == "fame" or decoder != "none"
-    assert (labelled.clip_mask is not None) == needs_masks
-    assert (labelled.second_view is not None) == (augment == "be")
+    assert (labeled.clip_mask is not None) == needs_masks
+    assert (labeled.second_view is not None) == (augment == "be")
 
 
 def test_other_masks_follow_everywhere():

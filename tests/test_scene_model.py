@@ -10,19 +10,19 @@ from devias.cli.train import train
 from devias.config import compose
 from devias.structures import UNKNOWN, ClipBatch
 
-COLOURS = [(220, 40, 40), (40, 60, 220), (50, 200, 60)]
+COLORS = [(220, 40, 40), (40, 60, 220), (50, 200, 60)]
 
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory):
-    """A scene model trained on images of three colours, in the layout of Places365."""
+    """A scene model trained on images of three colors, in the layout of Places365."""
     folder = tmp_path_factory.mktemp("scenes")
     noise = np.random.default_rng(0)
     rows = []
     for number in range(24):
         path = folder / "places365" / "data_256" / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.array(COLOURS[number % 3]) + noise.normal(0, 20, (24, 32, 3))
+        pixels = np.array(COLORS[number % 3]) + noise.normal(0, 20, (24, 32, 3))
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
         rows.append(f"{number}.png {number % 3}\n")
     root = folder / "places365"
@@ -61,10 +61,10 @@ def run_folder(tmp_path_factory):
     return folder / "run"
 
 
-def coloured_clips() -> torch.Tensor:
-    """A clip of each colour, `[3, 3, 4, 16, 16]` uint8."""
-    colours = torch.tensor(COLOURS, dtype=torch.uint8)
-    return colours[:, :, None, None, None].expand(-1, -1, 4, 16, 16).contiguous()
+def colored_clips() -> torch.Tensor:
+    """A clip of each color, `[3, 3, 4, 16, 16]` uint8."""
+    colors = torch.tensor(COLORS, dtype=torch.uint8)
+    return colors[:, :, None, None, None].expand(-1, -1, 4, 16, 16).contiguous()
 
 
 def test_the_trained_model_labels_clips(run_folder):
@@ -78,8 +78,8 @@ def test_the_trained_model_labels_clips(run_folder):
     )
     stage = instantiate(config.batch_stage)
     unknown = torch.full((3,), UNKNOWN)
-    batch = ClipBatch(coloured_clips(), action=unknown, scene=unknown, index=torch.arange(3))
-    labelled = stage(batch)
-    assert labelled.scene.tolist() == [0, 1, 2]
-    assert labelled.scene_logits.shape == (3, 3)
+    batch = ClipBatch(colored_clips(), action=unknown, scene=unknown, index=torch.arange(3))
+    labeled = stage(batch)
+    assert labeled.scene.tolist() == [0, 1, 2]
+    assert labeled.scene_logits.shape == (3, 3)
     assert not any(parameter.requires_grad for parameter in stage.parameters())

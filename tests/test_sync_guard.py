@@ -27,14 +27,14 @@ SYNCS = {
 
 
 @pytest.mark.parametrize("name", SYNCS)
-def test_a_synchronisation_is_caught(name):
+def test_a_synchronization_is_caught(name):
     x = torch.randn(2, 3)
     SYNCS[name](x)
     with pytest.raises(HostSyncError), no_host_sync():
         SYNCS[name](x)
 
 
-def test_a_synchronisation_in_the_backward_pass_is_caught():
+def test_a_synchronization_in_the_backward_pass_is_caught():
     x = torch.randn(3, requires_grad=True)
     y = x * 1
     y.register_hook(lambda grad: grad * grad.sum().item())

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 @contextmanager
 def atomic_path(path: Path | str, shared: bool = True) -> Iterator[Path]:
-    """A temporary neighbour of `path`, with its suffix, that takes its place at the end.
+    """A temporary neighbor of `path`, with its suffix, that takes its place at the end.
 
     Folders are made as needed. If the block raises, `path` stays as it was.
 

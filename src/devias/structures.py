@@ -42,8 +42,8 @@ class ClipBatch:
     """
 
     video: Tensor
-    """`[B·V, 3, T, H, W]`; `uint8` from the loader, normalised floating point afterwards.
-    The V views of one video are neighbours."""
+    """`[B·V, 3, T, H, W]`; `uint8` from the loader, normalized floating point afterwards.
+    The V views of one video are neighbors."""
     action: Tensor
     """`[B]` int64 action class, `UNKNOWN` where there is none."""
     scene: Tensor
@@ -107,14 +107,14 @@ class SlotPrediction:
     grid: tuple[int, int, int]
     """`(T', h, w)`: tokens lie time-major, then row by row."""
     attention: Tensor | None = None
-    """`[B, heads, K, N]` attention of the last iteration, before any normalisation over keys;
+    """`[B, heads, K, N]` attention of the last iteration, before any normalization over keys;
     `None` where the model has none."""
     mask_logits: Tensor | None = None
     """`[B, K, h·w]` the mask decoder's output before its sigmoid, for every slot; `None` where
     the model has no decoder."""
     pixels: Tensor | None = None
-    """`[B, K, 3·h·w]` the colours a pixel decoder makes of every slot, in the units of the
-    normalised clip: all red values, then green, then blue."""
+    """`[B, K, 3·h·w]` the colors a pixel decoder makes of every slot, in the units of the
+    normalized clip: all red values, then green, then blue."""
     segmentation_logits: Tensor | None = None
     """`[B, T, H', W']` where the actor is in every frame, at a resolution of the model's own;
     `None` unless the model is being pretrained to tell it."""

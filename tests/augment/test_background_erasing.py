@@ -42,12 +42,12 @@ def test_what_stands_still_stays_and_the_draw_repeats():
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
-def test_the_labeller_adds_the_view_in_training_only_and_normalises_it():
+def test_the_labeler_adds_the_view_in_training_only_and_normalizes_it():
     stage = BatchStage(augment=BackgroundErasing())
     batch = make_batch(torch.randint(0, 256, (2, 3, 1, 4, 4), dtype=torch.uint8))
     assert stage.eval()(batch).second_view is None
-    labelled = stage.train()(batch)  # of a clip of one frame the view is the clip
-    torch.testing.assert_close(labelled.second_view, labelled.video)
+    labeled = stage.train()(batch)  # of a clip of one frame the view is the clip
+    torch.testing.assert_close(labeled.second_view, labeled.video)
 
 
 def test_the_view_is_made_without_waiting_for_the_device():

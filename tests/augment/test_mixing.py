@@ -180,7 +180,7 @@ def test_a_filled_background_shows_no_second_actor():
 
 
 @pytest.mark.parametrize("reach", [0, 1, 2, 7])
-def test_spread_is_the_maximum_of_the_neighbours(reach):
+def test_spread_is_the_maximum_of_the_neighbors(reach):
     masks = torch.rand(2, 1, 3, 5, 4)
     expected = F.max_pool3d(masks, (1, 2 * reach + 1, 1), 1, (0, reach, 0))
     torch.testing.assert_close(spread(masks, -2, reach), expected, rtol=0, atol=0)

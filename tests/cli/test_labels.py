@@ -33,7 +33,7 @@ def test_training_finds_the_labels_made_with_the_same_words(tmp_path):
 
 
 @pytest.mark.parametrize("experiment", ["synthetic", "ucf101"])
-def test_every_experiment_can_be_labelled(experiment):
+def test_every_experiment_can_be_labeled(experiment):
     config = compose_labels(f"experiment={experiment}")
     assert config.labels.splits == ["train"]
     assert instantiate(config.labels.settings).mask_size == 112

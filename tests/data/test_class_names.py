@@ -41,7 +41,7 @@ def records(*actions: int) -> list[VideoRecord]:
 def test_classes_without_training_videos_are_warned_of(caplog):
     caplog.set_level(logging.WARNING)
     check_classes("action", ["a", "b", "c"], 3, records(0, 2, 1), {"seen": records(1)})
-    check_classes("scene", ["a", "b"], 2, records(0, 1), {"seen": records(1)})  # none is labelled
+    check_classes("scene", ["a", "b"], 2, records(0, 1), {"seen": records(1)})  # none is labeled
     assert not caplog.messages
     check_classes(
         "action", ["a", "b", "c"], 3, records(0, 0), {"seen": records(2, 2), "other": records(0)}

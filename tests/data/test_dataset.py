@@ -16,7 +16,7 @@ SIZE = 8
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory) -> list[VideoRecord]:
-    """Three videos of 12 frames, video i of grey value 60·i + frame number, and their masks."""
+    """Three videos of 12 frames, video i of gray value 60·i + frame number, and their masks."""
     folder = tmp_path_factory.mktemp("videos")
     records = []
     for i in range(3):
@@ -61,7 +61,7 @@ def test_a_preloaded_dataset_gives_the_same_samples(records):
 def test_views_are_all_clips_and_crops_in_order(records):
     sample = eval_dataset(records, num_clips=2)[SampleKey(0)]
     assert sample.video.shape == (6, 3, 4, SIZE, SIZE)
-    # Twelve frames at stride 2: clips start at frames 0 and 5; the grey value tells the frame.
+    # Twelve frames at stride 2: clips start at frames 0 and 5; the gray value tells the frame.
     starts = sample.video[:, 0, 0].float().mean((1, 2)) / 2
     assert torch.allclose(starts, torch.tensor([0.0, 0, 0, 5, 5, 5]), atol=1.0)
 

@@ -89,7 +89,7 @@ def test_views_cover_the_first_and_the_last_start(num_frames, length, stride, nu
 
 
 @given(counts, lengths, strides)
-def test_single_view_is_centred(num_frames, length, stride):
+def test_single_view_is_centered(num_frames, length, stride):
     (view,) = view_indices(num_frames, length, stride, 1)
     before, after = view[0], num_frames - 1 - view[-1]
     if length > 1 or num_frames > 1:

@@ -32,7 +32,7 @@ def test_any_viewer_shows_the_frames_below_each_other_at_one_bit(tmp_path):
     masks = torch.zeros(3, 5, 8, dtype=torch.bool)
     masks[1, 2, 7] = True
     write_masks(tmp_path / "v.png", masks)
-    # IHDR: width, height, bit depth, colour type (0 = greyscale) start at byte 16.
+    # IHDR: width, height, bit depth, color type (0 = grayscale) start at byte 16.
     assert struct.unpack(">IIBB", (tmp_path / "v.png").read_bytes()[16:26]) == (8, 15, 1, 0)
     with Image.open(tmp_path / "v.png") as picture:
         assert np.argwhere(np.array(picture)).tolist() == [[5 + 2, 7]]
@@ -88,9 +88,9 @@ def test_errors_name_the_file(tmp_path):
     with pytest.raises(MaskError, match=r"half\.png: not a readable PNG"):
         read_masks(tmp_path / "half.png")
 
-    Image.new("L", (4, 4)).save(tmp_path / "grey.png")
-    with pytest.raises(MaskError, match=r"grey\.png: not a 1-bit"):
-        read_masks(tmp_path / "grey.png")
+    Image.new("L", (4, 4)).save(tmp_path / "gray.png")
+    with pytest.raises(MaskError, match=r"gray\.png: not a 1-bit"):
+        read_masks(tmp_path / "gray.png")
 
     Image.new("1", (4, 4)).save(tmp_path / "plain.png")
     with pytest.raises(MaskError, match=r"plain\.png: text chunk 'frames' is ''"):

@@ -9,12 +9,12 @@ from timm.data import auto_augment
 from devias.data.rand_augment import (
     FILL,
     OPERATIONS,
-    ColourOperation,
+    ColorOperation,
     RandAugment,
     apply_operation,
 )
 
-GEOMETRY = [name for name, op in OPERATIONS.items() if not isinstance(op, ColourOperation)]
+GEOMETRY = [name for name, op in OPERATIONS.items() if not isinstance(op, ColorOperation)]
 
 
 def timm_name(name: str) -> str:
@@ -26,7 +26,7 @@ def timm_name(name: str) -> str:
 
 
 def clip(num_frames: int = 3, height: int = 37, width: int = 50) -> torch.Tensor:
-    """Smooth, colourful frames, all different → uint8 `[T, 3, H, W]` with the channels last."""
+    """Smooth, colorful frames, all different → uint8 `[T, 3, H, W]` with the channels last."""
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     waves = [
         torch.sin(x / (5 + t) + c) * torch.cos(y / (7 + c) - t)
@@ -79,7 +79,7 @@ def test_arguments_are_timms(name, monkeypatch):
         ("Sharpness", [0.1, 0.37, 1.0, 1.63, 1.9], 2),
     ],
 )
-def test_colours_are_timms(name, arguments, tolerance):
+def test_colors_are_timms(name, arguments, tolerance):
     images = clip()
     for argument in arguments:
         expected = timm_frames(name, argument, images).int()
@@ -177,7 +177,7 @@ def test_masks_move_with_the_frames(name, argument):
 
 
 @pytest.mark.parametrize("name", sorted(set(OPERATIONS) - set(GEOMETRY)))
-def test_colours_leave_masks_alone(name):
+def test_colors_leave_masks_alone(name):
     masks = torch.rand(3, 37, 50) < 0.5
     _, after = apply_operation(name, 0.5, clip(), masks)
     assert torch.equal(after, masks)

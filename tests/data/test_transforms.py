@@ -186,7 +186,7 @@ def test_short_side_keeps_the_aspect_ratio(height, width, size):
 
 
 @pytest.mark.parametrize("portrait", [False, True])
-def test_three_crops_are_left_centre_and_right(portrait):
+def test_three_crops_are_left_center_and_right(portrait):
     frames = torch.arange(16, dtype=torch.uint8).view(1, 1, 1, 16, 1).expand(1, 2, 8, 16, 3)
     if portrait:
         frames = frames.transpose(2, 3)
@@ -200,14 +200,14 @@ def test_three_crops_are_left_centre_and_right(portrait):
         assert (crop_masks == (place > 4)).all()
 
 
-def test_one_crop_is_the_centre():
+def test_one_crop_is_the_center():
     frames = torch.arange(13, dtype=torch.uint8).view(1, 1, 1, 13, 1).expand(1, 1, 6, 13, 3)
     video, masks = EvalTransform(6)(frames)
     assert masks is None
     assert video[0, 0, 0, 0].tolist() == [3, 4, 5, 6, 7, 8]
 
 
-def test_crops_of_a_clip_are_neighbours():
+def test_crops_of_a_clip_are_neighbors():
     frames = torch.tensor([10, 20], dtype=torch.uint8).view(2, 1, 1, 1, 1).expand(2, 3, 5, 9, 3)
     video, _ = EvalTransform(5, num_crops=3)(frames)
     assert video.amax((1, 2, 3, 4)).tolist() == [10, 10, 10, 20, 20, 20]

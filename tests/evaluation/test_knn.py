@@ -10,7 +10,7 @@ from devias.structures import UNKNOWN
 
 
 def naive_accuracy(bank, bank_labels, queries, query_labels, k, temperature):
-    """One query, one neighbour at a time, in Python floats."""
+    """One query, one neighbor at a time, in Python floats."""
 
     def cosine(a, b):
         dot = sum(x * y for x, y in zip(a, b, strict=True))
@@ -52,7 +52,7 @@ def test_length_of_a_feature_does_not_matter():
     assert knn_accuracy(bank, labels, torch.tensor([[3.0, 0.1]]), torch.tensor([1]), k=1) == 1
 
 
-def test_near_neighbours_outvote_many_at_low_temperature():
+def test_near_neighbors_outvote_many_at_low_temperature():
     bank = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
     labels = torch.tensor([0, 1, 1])
     query, label = torch.tensor([[1.0, 0.1]]), torch.tensor([0])
@@ -72,7 +72,7 @@ def test_unknown_labels_neither_vote_nor_count():
 @pytest.mark.parametrize("k", [0, 3])
 def test_impossible_k_is_refused(k):
     labels = torch.tensor([0, 1])
-    with pytest.raises(ValueError, match=f"k={k} .* 2 labelled"):
+    with pytest.raises(ValueError, match=f"k={k} .* 2 labeled"):
         knn_accuracy(torch.eye(2), labels, torch.eye(2), labels, k=k)
 
 

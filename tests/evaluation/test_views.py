@@ -22,7 +22,7 @@ def test_probabilities_are_averaged_not_logits():
     torch.testing.assert_close(average_views(logits, 2), torch.tensor([[0.75, 0.25]]))
 
 
-def test_views_of_one_video_are_neighbours():
+def test_views_of_one_video_are_neighbors():
     logits = torch.randn(6, 5)
     expected = torch.stack([logits[:3].softmax(-1).mean(0), logits[3:].softmax(-1).mean(0)])
     torch.testing.assert_close(average_views(logits, 3), expected)

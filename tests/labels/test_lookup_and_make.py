@@ -78,8 +78,8 @@ class Bright(MaskExtractor):
         return frame_masks.mean(1), frame_masks
 
 
-class MeanColour(nn.Module):
-    """A scene model of images whose logits are the mean colour and the top left pixel."""
+class MeanColor(nn.Module):
+    """A scene model of images whose logits are the mean color and the top left pixel."""
 
     def forward(self, images):
         return torch.cat([images.mean((2, 3)), images[..., 0, 0]], 1)
@@ -106,7 +106,7 @@ def folder(tmp_path_factory):
 def make_data(folder, cache=None, masks=None, teacher=False, **settings) -> Videos:
     stage = BatchStage(
         masks=masks,
-        scene_teacher=SceneTeacher(MeanColour(), per_frame=True) if teacher else None,
+        scene_teacher=SceneTeacher(MeanColor(), per_frame=True) if teacher else None,
         masks_in_eval=True,
     )
     settings = {**DEFAULTS, "pseudo_cache": cache and str(cache), **settings}
@@ -130,7 +130,7 @@ def without_makers(data: Videos) -> Videos:
     return data
 
 
-def labelled(data: Videos, draws: list[SampleKey]):
+def labeled(data: Videos, draws: list[SampleKey]):
     """A training batch as the model gets it."""
     return data.stage.train()(collate([training_set(data)[draw] for draw in draws]))
 
@@ -145,8 +145,8 @@ def test_cached_labels_equal_those_made_online(folder, tmp_path, extractor):
     label(cached)
     # Whatever the draw, the first and the last video have one clip only, which is a window.
     draws = [SampleKey(0, 3), SampleKey(2, 4)]
-    expected = labelled(make_data(folder, None, extractor(), teacher=True), draws)
-    batch = labelled(without_makers(cached), draws)
+    expected = labeled(make_data(folder, None, extractor(), teacher=True), draws)
+    batch = labeled(without_makers(cached), draws)
     assert torch.equal(batch.video, expected.video)
     assert 0.01 < expected.clip_mask.mean() < 0.5
     assert torch.equal(batch.frame_masks, expected.frame_masks)
@@ -265,8 +265,8 @@ def test_true_masks_travel_along(folder, tmp_path):
 def test_preloaded_videos_find_the_same_labels(folder, tmp_path, preload):
     label(make_data(folder, tmp_path, fame(), teacher=True))
     data = make_data(folder, tmp_path, fame(), teacher=True, preload=preload)
-    batch = labelled(data, [SampleKey(n, 7) for n in range(3)])
-    streamed = labelled(
+    batch = labeled(data, [SampleKey(n, 7) for n in range(3)])
+    streamed = labeled(
         make_data(folder, tmp_path, fame(), teacher=True), [SampleKey(n, 7) for n in range(3)]
     )
     for name in ("video", "clip_mask", "frame_masks", "scene_logits"):
@@ -328,7 +328,7 @@ def test_what_a_run_does_not_use_may_differ(folder, tmp_path, caplog):
         data = make_data(folder, tmp_path, masks, ground_truth_masks=True)
         assert training_set(data)[SampleKey(0)].frame_masks is None
     with caplog.at_level(logging.INFO):
-        batch = labelled(make_data(folder, tmp_path, fame(), teacher=True), [SampleKey(0)])
+        batch = labeled(make_data(folder, tmp_path, fame(), teacher=True), [SampleKey(0)])
     assert "no labels by the scene_teacher: they are made on the fly" in caplog.text
     assert batch.scene_logits.shape == (1, 6)
     with pytest.raises(ValueError, match="no labels to make: choose masks=fame"):
@@ -393,7 +393,7 @@ def test_a_video_that_changed_is_an_error(folder, tmp_path):
     label(make_data(videos, tmp_path / "cache", fame()))
     write_frames(videos / "0.mp4", frames_of(0, SPAN + 1))
     dataset = training_set(make_data(videos, tmp_path / "cache", fame()))
-    with pytest.raises(CacheError, match="video 0 has 8 frames, but had 7 when it was labelled"):
+    with pytest.raises(CacheError, match="video 0 has 8 frames, but had 7 when it was labeled"):
         dataset[SampleKey(0)]
 
 
@@ -524,7 +524,7 @@ class Masked(nn.Module):
         self.lowest = lowest
 
     def forward(self, images):
-        logits = MeanColour()(images)
+        logits = MeanColor()(images)
         logits[:, 2] = self.lowest
         return logits
 

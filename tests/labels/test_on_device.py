@@ -45,7 +45,7 @@ def teacher():
     return SceneTeacher(Brightness(), per_frame=True, mean=(0.5,) * 3, std=(0.05,) * 3)
 
 
-def test_normalises_uint8():
+def test_normalizes_uint8():
     batch = make_batch(videos=1)
     batch.video[:] = torch.tensor([255, 0, 51], dtype=torch.uint8).view(1, 3, 1, 1, 1)
     before = batch.video.clone()
@@ -164,8 +164,8 @@ def test_the_training_path_never_waits_for_the_device(assignment, cost, target):
     weight = torch.randn(3, slots * 8, requires_grad=True)
     head = torch.randn(8, num_actions + 2 + 16 + 32, requires_grad=True)
     with no_host_sync():
-        labelled = stage(batch)
-        features = (labelled.video.mean((2, 3, 4)) @ weight).unflatten(1, (slots, 8))
+        labeled = stage(batch)
+        features = (labeled.video.mean((2, 3, 4)) @ weight).unflatten(1, (slots, 8))
         logits, mask_logits, attention = (features @ head).split([num_actions + 2, 16, 32], -1)
         prediction = SlotPrediction(
             slots=features,
@@ -175,8 +175,8 @@ def test_the_training_path_never_waits_for_the_device(assignment, cost, target):
             attention=attention.softmax(1)[:, None],
             mask_logits=mask_logits,
         )
-        roles = matcher.match(prediction, labelled.action, labelled.scene)
-        loss = sum(term.weight * term(prediction, roles, labelled) for term in terms)
+        roles = matcher.match(prediction, labeled.action, labeled.scene)
+        loss = sum(term.weight * term(prediction, roles, labeled) for term in terms)
         loss.backward()
         matcher.infer(prediction)
     assert torch.isfinite(loss)

@@ -15,7 +15,7 @@ from devias.weights.read import WeightsError
 
 
 class VideoModel(nn.Module):
-    """Slot 0 says the mean colour, slot 1 the same with a more certain scene 1."""
+    """Slot 0 says the mean color, slot 1 the same with a more certain scene 1."""
 
     def __init__(self, num_actions=0):
         super().__init__()
@@ -42,7 +42,7 @@ class ImageModel(nn.Module):
 
 
 @pytest.mark.parametrize("num_actions", [0, 2])
-def test_video_model_sees_normalised_clips_and_answers_by_its_scene_slot(num_actions):
+def test_video_model_sees_normalized_clips_and_answers_by_its_scene_slot(num_actions):
     teacher = SceneTeacher(VideoModel(num_actions), mean=(0.5, 0.5, 0.25), std=(0.5, 0.25, 0.25))
     video = torch.tensor([0.5, 1.0, 0.0]).view(1, 3, 1, 1, 1).expand(2, 3, 4, 2, 2)
     logits = teacher(video)
@@ -98,22 +98,22 @@ def test_any_timm_classifier_labels_clips(released, target):
     video = torch.randint(0, 256, (2, 3, 4, 32, 32), dtype=torch.uint8)
     unknown = torch.full((2,), UNKNOWN)
     batch = ClipBatch(video, action=unknown, scene=unknown, index=torch.arange(2))
-    labelled = BatchStage(scene_teacher=instantiate(config.scene_teacher))(batch)
+    labeled = BatchStage(scene_teacher=instantiate(config.scene_teacher))(batch)
 
     mean = torch.tensor([0.485, 0.456, 0.406])[:, None, None]
     std = torch.tensor([0.229, 0.224, 0.225])[:, None, None]
     with torch.no_grad():
         frames = [(video[:, :, t] / 255 - mean) / std for t in range(4)]
         probability = torch.stack([network(frame).softmax(-1) for frame in frames]).mean(0)
-    torch.testing.assert_close(labelled.scene_logits.exp(), probability, atol=1e-5, rtol=1e-4)
-    assert torch.equal(labelled.scene, probability.argmax(-1))
+    torch.testing.assert_close(labeled.scene_logits.exp(), probability, atol=1e-5, rtol=1e-4)
+    assert torch.equal(labeled.scene, probability.argmax(-1))
 
     logits = torch.zeros(2, 1, 3 + 5, requires_grad=True)
     prediction = SlotPrediction(logits, logits, num_actions=3, grid=(1, 1, 1))
     slot = torch.zeros(2, dtype=torch.long)
-    SceneRecognition(target)(prediction, Roles(slot, slot), labelled).backward()
+    SceneRecognition(target)(prediction, Roles(slot, slot), labeled).backward()
     # A step down the gradient raises the scene that the classifier sees most of.
-    assert torch.equal((-logits.grad[:, 0, 3:]).argmax(-1), labelled.scene)
+    assert torch.equal((-logits.grad[:, 0, 3:]).argmax(-1), labeled.scene)
 
 
 def test_classifiers_that_do_not_fit_are_refused(released, tmp_path):

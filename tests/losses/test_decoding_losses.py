@@ -46,7 +46,7 @@ def test_the_scene_mask_is_what_the_actor_leaves():
 
 
 @pytest.mark.parametrize(("slots", "expected"), [("action", 1.0), ("scene", 4.0), ("both", 5.0)])
-def test_colours_of_the_action_the_scene_or_both(slots, expected):
+def test_colors_of_the_action_the_scene_or_both(slots, expected):
     # Two frames of 2×4 pixels, two patches; over time red is 3, green 0 and blue −1.
     video = torch.tensor([[2.0, 4.0], [0.0, 0.0], [-1.0, -1.0]]).view(1, 3, 2, 1, 1)
     mask = torch.tensor([[[1.0, 1, 1, 0]] * 2])  # the whole of one patch, half of the other

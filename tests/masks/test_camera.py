@@ -52,7 +52,7 @@ def test_a_picture_without_structure_stays_in_its_place():
 def test_reads_at_a_shifted_place():
     image = torch.arange(12.0).view(1, 1, 3, 4)
     moved, inside = shift(image, torch.tensor([[1.0, 0.5]]))
-    # Rows 4 … 7 and 8 … 11 between neighbouring columns; the last row and column repeat.
+    # Rows 4 … 7 and 8 … 11 between neighboring columns; the last row and column repeat.
     expected = [[4.5, 5.5, 6.5, 7.0], [8.5, 9.5, 10.5, 11.0], [8.5, 9.5, 10.5, 11.0]]
     torch.testing.assert_close(moved[0, 0], torch.tensor(expected))
     assert inside[0, 0].tolist() == [[True] * 3 + [False]] * 2 + [[False] * 4]
@@ -67,7 +67,7 @@ def test_there_and_back():
     assert inside.float().mean() > 0.85
 
 
-def test_the_blur_keeps_constants_and_centres():
+def test_the_blur_keeps_constants_and_centers():
     weights = gaussian_weights(9, 1.3, torch.device("cpu"))
     torch.testing.assert_close(weights.sum(1), torch.ones(9))
     assert weights[4].argmax() == 4

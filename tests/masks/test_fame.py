@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from devias.masks.fame import FAME, colour_index, gaussian_band
+from devias.masks.fame import FAME, color_index, gaussian_band
 from fame_recreation import recreate_fame
 from sync_guard import no_host_sync
 
@@ -107,7 +107,7 @@ def test_a_static_clip_still_gives_a_mask_of_its_share():
 def test_longer_tubelets_use_their_first_two_frames():
     video = torch.rand(1, 3, 8, 16, 16)
     changed = video.clone()
-    # Frames 2 and 3 swap: the same mean colour, other later differences in the first tubelet.
+    # Frames 2 and 3 swap: the same mean color, other later differences in the first tubelet.
     changed[:, :, [2, 3]] = video[:, :, [3, 2]]
     fame = FAME(0.5, crop_size=32, tubelet_size=4)
     first, second = fame(video)[1], fame(changed)[1]
@@ -137,12 +137,12 @@ def test_the_band_blurs_and_mirrors():
     torch.testing.assert_close(band.sum(1), torch.ones(9))
 
 
-def test_colours_by_hand():
-    # Grey: x = y = .5 of 9 steps, counted from 1 gives 5.5 and rounds to the even 6: bin 5.
+def test_colors_by_hand():
+    # Gray: x = y = .5 of 9 steps, counted from 1 gives 5.5 and rounds to the even 6: bin 5.
     # Red: hue 0, so x = 1, y = ½ and value 1: bins 9, 5, 9. Green: hue ⅓ of the circle, angle
     # 2π · 2π/3 = 13.16 = 0.593 + 4π: x = (cos + 1)/2 = .915 → 8, y = (sin + 1)/2 = .780 → 7.
     pixels = torch.tensor([[0.0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0]]).T[None, :, :, None]
-    assert colour_index(pixels)[0, :, 0].tolist() == [55, 955, 959, 978]
+    assert color_index(pixels)[0, :, 0].tolist() == [55, 955, 959, 978]
 
 
 def test_no_host_sync():

@@ -9,9 +9,9 @@ from devias.masks.ground_truth import GroundTruthMasks
 from devias.masks.motion_em import (
     CELLS,
     MotionEM,
-    _Colours,
+    _Colors,
     _nearness,
-    colour_index,
+    color_index,
     moving_against_background,
     temporal_median,
 )
@@ -51,8 +51,8 @@ def test_it_finds_what_moves_before_a_texture(pan):
     assert iou > 2 * frame_iou(FAME(0.3, crop_size=40), video, truth)
 
 
-def test_what_stands_still_next_to_what_moves_is_found_by_its_colour():
-    # Below the square that walks to and fro, legs of its colour that never move.
+def test_what_stands_still_next_to_what_moves_is_found_by_its_color():
+    # Below the square that walks to and fro, legs of its color that never move.
     video, truth = clip_of_a_square(speed=0)
     legs = torch.zeros(40, 40, dtype=torch.bool)
     legs[24:34, 11:17] = True
@@ -144,7 +144,7 @@ def test_motion_by_hand():
     video = torch.full((1, 3, 4, 6, 6), 0.5)
     video[0, 1, 1, 2, 3] = 0.8
     motion = moving_against_background(video)[0, :, 2, 3]
-    # Differences to the neighbours: .3, (.3 + .3) / 2, (.3 + 0) / 2, 0; to the median: 0, .3, 0, 0.
+    # Differences to the neighbors: .3, (.3 + .3) / 2, (.3 + 0) / 2, 0; to the median: 0, .3, 0, 0.
     torch.testing.assert_close(motion, torch.tensor([0.3, 0.3, 0.15, 0]))
     assert moving_against_background(video).count_nonzero() == 3
 
@@ -158,7 +158,7 @@ def test_motion_of_the_camera_alone_is_small():
     assert moving_against_background(still)[..., 26:, :].mean() < 0.05
 
 
-def test_colours_by_hand():
+def test_colors_by_hand():
     # 10 × 8 × 8 bins of brightness, (red − blue) / 1.2 + ½, (green − (red + blue) / 2) / .8 + ½.
     pixels = torch.tensor([[0.0, 0, 0], [1, 1, 1], [0.6, 0, 0], [0, 0.3, 0]])
     expected = [
@@ -167,32 +167,32 @@ def test_colours_by_hand():
         (2 * 8 + 7) * 8 + 1,  # red: .2 → 2, .5 + .5 → 8, clamped to 7, −.3 / .8 + .5 = .125 → 1
         (1 * 8 + 4) * 8 + 7,  # green: .1 → 1, .5 → 4, .3 / .8 + .5 = .875 → 7
     ]
-    assert colour_index(pixels.T[None, :, None, None])[0, 0, 0].tolist() == expected
+    assert color_index(pixels.T[None, :, None, None])[0, 0, 0].tolist() == expected
 
 
-def test_a_colour_of_the_foreground_only_has_high_odds():
+def test_a_color_of_the_foreground_only_has_high_odds():
     video, truth = clip_of_a_square()
-    colours = _Colours(video)
-    odds = colours.log_odds(truth.float())
+    colors = _Colors(video)
+    odds = colors.log_odds(truth.float())
     assert odds[truth].min() > 1
     assert (odds[~truth] < 0).float().mean() > 0.99
-    assert colours.total.sum() == truth.numel()
+    assert colors.total.sum() == truth.numel()
 
 
-def test_colour_counts_interpolate_between_the_parts_of_the_frame():
-    # One colour everywhere; as foreground only the left half: the odds fall from left to right.
+def test_color_counts_interpolate_between_the_parts_of_the_frame():
+    # One color everywhere; as foreground only the left half: the odds fall from left to right.
     side = 4 * CELLS
     video = torch.full((1, 3, 2, side, side), 0.5)
     left = torch.zeros(1, 2, side, side)
     left[..., : side // 2] = 1
-    odds = _Colours(video).log_odds(left)[0, 0]
+    odds = _Colors(video).log_odds(left)[0, 0]
     assert (odds[0].diff() <= 1e-6).all()
     assert odds[0].diff().abs().max() < 1.5  # no jump where two parts meet
     torch.testing.assert_close(odds, odds[:1].expand_as(odds))
 
 
 def test_nearness_by_hand():
-    # Two pixels of a row of 10 are foreground, at .25 and .45: centre .35, variance .01.
+    # Two pixels of a row of 10 are foreground, at .25 and .45: center .35, variance .01.
     probability = torch.zeros(1, 1, 10, 10)
     probability[0, 0, 4, [2, 4]] = 1
     nearness = _nearness(probability)

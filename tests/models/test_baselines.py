@@ -53,8 +53,8 @@ def test_one_token_with_separate_heads_is_read_twice(video):
 def test_mean_pooling_norms_after_the_mean(video):
     model = TokenViT(backbone(0, final_norm=False), UnifiedHead(6, 5, 0), pooling="mean")
     mean = model.backbone(video).mean(1)
-    centred = mean - mean.mean(-1, keepdim=True)
-    expected = centred / (centred.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    centered = mean - mean.mean(-1, keepdim=True)
+    expected = centered / (centered.square().mean(-1, keepdim=True) + 1e-6).sqrt()
     prediction = model(video)
     torch.testing.assert_close(prediction.slots, expected[:, None])
     assert prediction.action_logits.shape == (3, 1, 5)

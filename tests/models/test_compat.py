@@ -71,7 +71,7 @@ def test_training_starts_where_loading_ends(tmp_path, depth, rounds, slots, tied
     assert first.num_actions == second.num_actions == actions
 
 
-def test_the_paper_normalises_otherwise(tmp_path):
+def test_the_paper_normalizes_otherwise(tmp_path):
     shapes = devias_shapes(DIM, 1, 2, 2, 9, inner=8, mask=(4,), patch=PATCH)
     path = tmp_path / "released.pth"
     torch.save({"model": by_formula(shapes)}, path)

@@ -110,7 +110,7 @@ def test_dropout_acts_in_training_only():
     assert torch.equal(module(tokens)[0], module(tokens)[0])
 
 
-def test_initialisation_is_as_named():
+def test_initialization_is_as_named():
     normal = SlotAttention(64, head_dim=64, init="trunc_normal").updates[0].to_q.weight
     assert normal.std().item() == pytest.approx(0.02, rel=0.05)
     glorot = SlotAttention(64, head_dim=64, init="xavier").updates[0].to_q.weight

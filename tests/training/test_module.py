@@ -90,7 +90,7 @@ def test_no_part_of_a_training_step_waits_for_the_device(masks, compat, cut, mon
     module.train()
     stage.train()
     before = [parameter.clone() for parameter in module.parameters()]
-    for step in range(2):  # the second step finds the optimiser's state in place
+    for step in range(2):  # the second step finds the optimizer's state in place
         with no_host_sync():
             batch = stage(raw)
             output = module.training_step(batch, step)
@@ -109,7 +109,7 @@ def test_no_part_of_a_training_step_waits_for_the_device(masks, compat, cut, mon
 
 
 class Guard(Counting):
-    """Watches what Lightning does between the two hooks: closure, optimiser, schedule, logging."""
+    """Watches what Lightning does between the two hooks: closure, optimizer, schedule, logging."""
 
     def on_train_batch_start(self, *args):
         self.guard = no_host_sync()
@@ -147,7 +147,7 @@ def test_loss_terms_are_callbacks_and_their_state_survives_a_checkpoint(tmp_path
     assert [term.batches for term in resumed] == [9, 103]
 
 
-def test_the_schedule_counts_optimiser_steps(tmp_path):
+def test_the_schedule_counts_optimizer_steps(tmp_path):
     module = stub_module(Constant(1.0))
     trainer = stub_trainer(tmp_path, accumulate_grad_batches=2, max_epochs=2)
     trainer.fit(module, loader(BATCH, BATCH, BATCH, BATCH))

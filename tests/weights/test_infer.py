@@ -82,7 +82,7 @@ def test_the_released_command_line_is_believed(tmp_path):
     assert model.backbone.grid == (3, 2, 2)
 
 
-def test_compat_settles_the_normalisation(tmp_path):
+def test_compat_settles_the_normalization(tmp_path):
     path = save(tmp_path, released())
     models = {
         compat: load_model(path, 5, 4, compat, **SIZE) for compat in (None, "paper", "official")

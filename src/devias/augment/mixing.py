@@ -17,7 +17,7 @@ from devias.structures import ClipBatch, Requirement
 DILATION = 5
 """Width in pixels by which a mask is spread before it is inpainted."""
 SURROUNDINGS = (4, 16)
-"""Cells in pixels whose mean colours spread into what no frame shows."""
+"""Cells in pixels whose mean colors spread into what no frame shows."""
 
 
 class BackgroundMixing(BatchAugmentation):
@@ -101,8 +101,8 @@ class BackgroundMixing(BatchAugmentation):
 def inpaint(video: Tensor, masks: Tensor) -> Tensor:
     """Replace what `masks` cover by what other frames show there and by its surroundings.
 
-    A pixel hidden in a share p of the frames takes 1 − p of its mean colour in the others and p
-    of the mean colour around it, so that contours left by an imperfect mask fade.
+    A pixel hidden in a share p of the frames takes 1 − p of its mean color in the others and p
+    of the mean color around it, so that contours left by an imperfect mask fade.
 
     Args:
         video: `[B, 3, T, H, W]`.
@@ -115,22 +115,22 @@ def inpaint(video: Tensor, masks: Tensor) -> Tensor:
     for side in (-2, -1):
         masks = spread(masks, side, DILATION // 2)
     shown = (1 - masks).expand(-1, -1, video.shape[2], -1, -1)
-    # Normalised convolution: colours spread into what is hidden, from near and then from far.
+    # Normalized convolution: colors spread into what is hidden, from near and then from far.
     weight = shown.mean(2)
-    colour = (video * shown).mean(2)
+    color = (video * shown).mean(2)
     for cell in SURROUNDINGS:
         missing = (1 - weight).clamp(min=0)
-        cells = F.avg_pool2d(torch.cat([colour, weight], 1), cell, ceil_mode=True)
-        near = F.interpolate(cells, colour.shape[2:], mode="bilinear")
+        cells = F.avg_pool2d(torch.cat([color, weight], 1), cell, ceil_mode=True)
+        near = F.interpolate(cells, color.shape[2:], mode="bilinear")
         around = near[:, :3] / near[:, 3:].clamp(min=1e-6)
         found = missing * (near[:, 3:] > 1e-3)
-        colour, weight = colour + found * around, weight + found
-    still = (colour / weight.clamp(min=1e-6))[:, :, None]
+        color, weight = color + found * around, weight + found
+    still = (color / weight.clamp(min=1e-6))[:, :, None]
     return torch.lerp(video, still, masks)
 
 
 def spread(masks: Tensor, dim: int, reach: int) -> Tensor:
-    """The maximum of each value and its `reach` neighbours before and after along a dimension.
+    """The maximum of each value and its `reach` neighbors before and after along a dimension.
 
     As `max_pool` of stride 1, but twenty times faster on a CPU.
     """

@@ -10,7 +10,7 @@ from typing import Literal
 
 from devias.data.annotations import AnnotationError, RowError, class_number, read_rows
 from devias.data.records import VideoRecord
-from devias.errors import DeviasError
+from devias.errors import ConfigError
 from devias.structures import UNKNOWN
 
 log = logging.getLogger(__name__)
@@ -107,10 +107,10 @@ def check_classes(
         others: records of the validation and test lists, by split.
 
     Raises:
-        DeviasError: there are more or fewer names than classes.
+        ConfigError: there are more or fewer names than classes.
     """
     if len(names) != num_classes:
-        raise DeviasError(
+        raise ConfigError(
             f"the dataset's lists name {len(names)} {kind} classes, but data.num_{kind}s="
             f"{num_classes}"
         )

@@ -267,7 +267,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         """Compare class names and lists of training and of `splits`, before training.
 
         Raises:
-            DeviasError: there are other class names than `num_actions` and `num_scenes` say.
+            ConfigError: there are other class names than `num_actions` and `num_scenes` say.
         """
         train = self.records(self.train_split)
         others = {split: self.records(split) for split in splits}

@@ -302,7 +302,7 @@ def _true_masks(record: VideoRecord, indices: Indices) -> Tensor:
 
 
 def collate(samples: Sequence[VideoSample]) -> ClipBatch:
-    """Stack samples into a batch; the views of a video stay neighbours."""
+    """Stack samples into a batch; the views of a video stay neighbors."""
 
     def stack(name: str) -> Tensor | None:
         """What every sample has, else `None`."""

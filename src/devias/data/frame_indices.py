@@ -32,7 +32,7 @@ def train_indices(num_frames: int, clip_length: int, stride: int, position: floa
 def view_indices(num_frames: int, clip_length: int, stride: int, num_clips: int) -> Indices:
     """The frames of the test clips of one video → `[num_clips, clip_length]`.
 
-    The starts are evenly spaced, from the first possible to the last; a single clip is centred.
+    The starts are evenly spaced, from the first possible to the last; a single clip is centered.
     Raises `ValueError` for values out of range.
     """
     if num_clips < 1:
@@ -48,7 +48,7 @@ def view_indices(num_frames: int, clip_length: int, stride: int, num_clips: int)
 def window_indices(num_frames: int, clip_length: int, stride: int, hop: float) -> Indices:
     """The frames of clips that cover the whole video → `[W, clip_length]`.
 
-    They are evenly spaced from the first possible clip to the last, neighbours at most `hop` times
+    They are evenly spaced from the first possible clip to the last, neighbors at most `hop` times
     the span of a clip apart, so as few as that allows. Raises `ValueError` for values out of range.
     """
     if hop <= 0:

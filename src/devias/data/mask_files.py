@@ -67,7 +67,7 @@ def _check_header(path: Path, picture: PngImageFile) -> int:
     """The number of frames, or `MaskError`, before a pixel is decoded."""
     width, height = picture.size
     if picture.mode != "1":
-        raise MaskError(f"{path}: not a 1-bit greyscale picture")
+        raise MaskError(f"{path}: not a 1-bit grayscale picture")
     if width * height > MAX_PIXELS:
         raise MaskError(f"{path}: {width}×{height} pixels, more than {MAX_PIXELS}")
     count = str(picture.info.get(FRAMES_KEY, ""))

@@ -1,6 +1,6 @@
 """RandAugment (Cubuk et al. 2020) as timm applies it, alike to all frames of a clip.
 
-Images are uint8 `[T, 3, H, W]`, fastest where the channels lie last in memory. Colours come out as
+Images are uint8 `[T, 3, H, W]`, fastest where the channels lie last in memory. Colors come out as
 Pillow makes them, rounding apart. Two departures from timm keep geometry fast: it interpolates
 bilinearly (timm draws bilinear or bicubic), and translations move by whole pixels.
 """
@@ -21,11 +21,11 @@ from torch import Generator, Tensor
 MAX_MAGNITUDE = 10
 """Magnitudes run from 0 to here; arguments are computed from the fraction of it."""
 FILL = 128
-"""The grey that geometric operations leave where the image has nothing."""
+"""The gray that geometric operations leave where the image has nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class ColourOperation:
+class ColorOperation:
     """Changes pixel values: `apply(images, argument)`."""
 
     argument: Callable[[float, int], float]
@@ -118,7 +118,7 @@ def apply_operation(
 ) -> tuple[Tensor, Tensor | None]:
     """One operation on all frames; masks follow where it moves pixels (nearest, filled with 0)."""
     operation = OPERATIONS[name]
-    if isinstance(operation, ColourOperation):
+    if isinstance(operation, ColorOperation):
         return operation.apply(images, argument), masks
     if masks is not None:
         planes = masks.to(torch.uint8).unsqueeze(1)
@@ -167,7 +167,7 @@ def _brightness(images: Tensor, factor: float) -> Tensor:
 
 
 def _rotate(images: Tensor, degrees: float, fill: int, mode: str) -> Tensor:
-    """Anti-clockwise about the centre."""
+    """Anti-clockwise about the center."""
     half_height, half_width = images.shape[-2] / 2, images.shape[-1] / 2
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     matrix = (
@@ -208,7 +208,7 @@ Row = tuple[float, float, float]
 def _warp(images: Tensor, matrix: tuple[Row, Row], fill: int, mode: str) -> Tensor:
     """Let the point (x, y) show what the point `matrix · (x, y, 1)` showed.
 
-    Points are measured from the corner of the image, so that pixel centres end in .5.
+    Points are measured from the corner of the image, so that pixel centers end in .5.
     """
     num_frames, channels, height, width = images.shape
     y = torch.arange(height)[:, None] + 0.5
@@ -244,9 +244,9 @@ def _taps(source: Tensor, length: int, mode: str) -> list[tuple[Tensor, Tensor]]
     """
     if mode == "nearest":
         return [(source.clamp(0, length - 1).int(), torch.ones_like(source))]
-    centre = (source - 0.5).clamp_(0, length - 1)
-    first = centre.int()
-    share = centre - first
+    center = (source - 0.5).clamp_(0, length - 1)
+    first = center.int()
+    share = center - first
     return [(first, 1 - share), ((first + 1).clamp_(max=length - 1), share)]
 
 
@@ -263,18 +263,18 @@ def _up_to(largest: float) -> Callable[[float, int], float]:
     return lambda fraction, sign: sign * largest * fraction
 
 
-OPERATIONS: dict[str, ColourOperation | GeometricOperation] = {
-    "AutoContrast": ColourOperation(_no_argument, _auto_contrast),
-    "Equalize": ColourOperation(_no_argument, lambda images, _: tvf.equalize(images)),
-    "Invert": ColourOperation(_no_argument, lambda images, _: tvf.invert(images)),
+OPERATIONS: dict[str, ColorOperation | GeometricOperation] = {
+    "AutoContrast": ColorOperation(_no_argument, _auto_contrast),
+    "Equalize": ColorOperation(_no_argument, lambda images, _: tvf.equalize(images)),
+    "Invert": ColorOperation(_no_argument, lambda images, _: tvf.invert(images)),
     "Rotate": GeometricOperation(_up_to(30), _rotate),  # degrees
-    "Posterize": ColourOperation(lambda f, _: 4 - int(4 * f), _posterize),  # bits kept
-    "Solarize": ColourOperation(lambda f, _: 256 - int(256 * f), _solarize),  # threshold
-    "SolarizeAdd": ColourOperation(lambda f, _: int(110 * f), _solarize_add),
-    "Color": ColourOperation(_enhancement, tvf.adjust_saturation),
-    "Contrast": ColourOperation(_enhancement, tvf.adjust_contrast),
-    "Brightness": ColourOperation(_enhancement, _brightness),
-    "Sharpness": ColourOperation(_enhancement, tvf.adjust_sharpness),
+    "Posterize": ColorOperation(lambda f, _: 4 - int(4 * f), _posterize),  # bits kept
+    "Solarize": ColorOperation(lambda f, _: 256 - int(256 * f), _solarize),  # threshold
+    "SolarizeAdd": ColorOperation(lambda f, _: int(110 * f), _solarize_add),
+    "Color": ColorOperation(_enhancement, tvf.adjust_saturation),
+    "Contrast": ColorOperation(_enhancement, tvf.adjust_contrast),
+    "Brightness": ColorOperation(_enhancement, _brightness),
+    "Sharpness": ColorOperation(_enhancement, tvf.adjust_sharpness),
     "ShearX": GeometricOperation(_up_to(0.3), _shear_x),
     "ShearY": GeometricOperation(_up_to(0.3), _shear_y),
     "TranslateX": GeometricOperation(_up_to(0.45), _translate_x),  # share of the width

@@ -106,7 +106,7 @@ class EvalTransform:
     def __call__(self, frames: Tensor, masks: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """`frames` uint8 `[V, T, H, W, 3]` → uint8 `[V·num_crops, 3, T, size, size]`, a view.
 
-        The crops of one clip are neighbours. `masks` bool `[V, P, H, W]` →
+        The crops of one clip are neighbors. `masks` bool `[V, P, H, W]` →
         bool `[V·num_crops, P, size, size]`.
         """
         images = frames.flatten(0, 1).permute(0, 3, 1, 2)
@@ -171,7 +171,7 @@ def resize_short_side(
 
 
 def resize_masks(masks: Tensor, height: int, width: int) -> Tensor:
-    """Bool `[…, H, W]`, nearest by pixel centres, as frames are resized."""
+    """Bool `[…, H, W]`, nearest by pixel centers, as frames are resized."""
     planes = masks.to(torch.uint8)
     return tvf.resize(planes, [height, width], InterpolationMode.NEAREST_EXACT).bool()
 

@@ -1,4 +1,4 @@
-"""k-nearest-neighbour probes of the slots, with normal and crossed features (paper, Table 1)."""
+"""k-nearest-neighbor probes of the slots, with normal and crossed features (paper, Table 1)."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def knn_accuracy(
 ) -> float:
     """Top-1 accuracy of a weighted k-NN classifier under cosine similarity.
 
-    Each of the k nearest neighbours votes for its label with weight exp(similarity / temperature).
+    Each of the k nearest neighbors votes for its label with weight exp(similarity / temperature).
     Videos of unknown label are left out of the bank and of the queries.
 
     Args:
@@ -51,10 +51,10 @@ def knn_accuracy(
     Raises:
         ValueError: `k` is not between 1 and the size of the bank, or there is no query.
     """
-    bank, bank_labels = _labelled(bank, bank_labels)
-    queries, query_labels = _labelled(queries, query_labels)
+    bank, bank_labels = _labeled(bank, bank_labels)
+    queries, query_labels = _labeled(queries, query_labels)
     if not 1 <= k <= len(bank):
-        raise ValueError(f"k={k} neighbours can't be found among {len(bank)} labelled videos")
+        raise ValueError(f"k={k} neighbors can't be found among {len(bank)} labeled videos")
     if not len(queries):
         raise ValueError("k-NN accuracy needs at least one query with a known label")
 
@@ -104,7 +104,7 @@ def slot_knn(
     return accuracy
 
 
-def _labelled(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _labeled(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """The unit features, in float32, and labels of the videos whose label is known."""
     known = labels != UNKNOWN
     return F.normalize(features[known].float(), dim=1), labels[known]

@@ -40,7 +40,7 @@ class SetMetrics(Metric):
       tasks the model has classes of.
     - `slot_collision`: the share of clips (views) whose two roles fell on one slot, for models
       of both tasks and several slots.
-    - `scene_bias`: the share of videos recognised as the action at home in their scene, among
+    - `scene_bias`: the share of videos recognized as the action at home in their scene, among
       those that show another action. Needs `bias_aligned_action`.
     - `mask_iou`: the decoded mask of the action slot against the true silhouettes, and
       `pseudo_mask_iou`: the pseudo-human mask against them, so that one sees what the decoder
@@ -162,7 +162,7 @@ class SetMetrics(Metric):
 
 
 class ActionConfusion(Metric):
-    """How often each action, or each scene, was recognised as each action.
+    """How often each action, or each scene, was recognized as each action.
 
     With `rows="scene"` the scene bias shows as a pattern: the actions at home in the scenes are
     what a biased model answers, whatever is done there. Videos of unknown label are left out, and

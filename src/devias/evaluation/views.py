@@ -37,7 +37,7 @@ def average_views(logits: Tensor, num_views: int) -> Tensor:
     """Average the class probabilities over the views of each video.
 
     Args:
-        logits: `[B·V, C]`, the views of a video being neighbours.
+        logits: `[B·V, C]`, the views of a video being neighbors.
         num_views: V.
 
     Returns:

@@ -1,6 +1,6 @@
 """Tells whether a video is still the one it was, from a few blocks of its content.
 
-A flipped, transcoded or replaced video may have as many frames as the one that was labelled.
+A flipped, transcoded or replaced video may have as many frames as the one that was labeled.
 Encoded anew, a video has another size and other bytes throughout, so a few blocks show it, where
 hashing whole files would cost hours on a network disk.
 """

@@ -1,7 +1,7 @@
 """Cached pseudo labels, found again for any clip of a video.
 
-A video is labelled in windows: clips of the length and stride of training, evenly placed from its
-first frame to its last, at most `hop` spans apart (`sampling.window_indices`). A window is labelled
+A video is labeled in windows: clips of the length and stride of training, evenly placed from its
+first frame to its last, at most `hop` spans apart (`sampling.window_indices`). A window is labeled
 as a clip of whole frames without augmentation would be, their short side resized to that of the
 model's input; the scene model sees the central square. A clip then takes
 
@@ -11,7 +11,7 @@ model's input; the scene model sees the central square. A clip then takes
 A clip that is a window therefore gets what would be made for it on the fly, up to the resolution at
 which masks are kept, if it shows the whole (square) frame. Any other clip gets masks of tubelets
 at most half a tubelet away, and the clip mask and scene of a clip at most `hop` / 2 spans away.
-FAME takes its share of pixels, and its colours, from what it sees: here the whole frame, on the fly
+FAME takes its share of pixels, and its colors, from what it sees: here the whole frame, on the fly
 the augmented crop.
 """
 
@@ -47,7 +47,7 @@ class ClipLabels:
         scenes: hand out scene logits.
 
     Raises:
-        CacheError: the settings are not those of labelled clips.
+        CacheError: the settings are not those of labeled clips.
     """
 
     def __init__(self, cache: LabelCache, masks: bool = True, scenes: bool = True) -> None:
@@ -99,13 +99,13 @@ class ClipLabels:
             scene_logits = labels.scene_logits[[nearest for nearest, _, _ in found]].float()
         return masks, scene_logits
 
-    def _check_content(self, number: int, path: Path, labelled: bytes) -> None:
-        """Raise `CacheError` where the video is another than the labelled one, if that is told."""
+    def _check_content(self, number: int, path: Path, labeled: bytes) -> None:
+        """Raise `CacheError` where the video is another than the labeled one, if that is told."""
         if self._is_known[number]:
             return
-        if labelled and fingerprint(path) != labelled:
+        if labeled and fingerprint(path) != labeled:
             raise CacheError(
-                f"{path} has other content than when it was labelled. "
+                f"{path} has other content than when it was labeled. "
                 f"{self.cache.how_to_renew(number)}"
             )
         self._is_known[number] = True

@@ -36,7 +36,7 @@ class LabelSettings:
     """What is kept of the labels, and how."""
 
     hop: float = 1.0
-    """The largest distance of neighbouring windows, in spans of a clip."""
+    """The largest distance of neighboring windows, in spans of a clip."""
     mask_size: int = 112
     """Short side of the masks, in pixels; never more than that of the model's input."""
     shard_size: int = 256
@@ -88,7 +88,7 @@ class WindowedVideos(Dataset[WindowedVideo | VideoError]):
         )
 
 
-class WindowLabeller:
+class WindowLabeler:
     """Labels the windows of videos on a device.
 
     Args:
@@ -224,7 +224,7 @@ def label_split(
         num_workers=data.num_workers,
         pin_memory=False,
     )
-    make = WindowLabeller(stage, cache.settings, device, data.eval_batch_size, precision)
+    make = WindowLabeler(stage, cache.settings, device, data.eval_batch_size, precision)
     videos = iter(loader)
     done, bad, start = 0, 0, time.monotonic()
     for shard in todo:
@@ -234,7 +234,7 @@ def label_split(
             labels[number] = None if isinstance(video, VideoError) else make(video)
             if isinstance(video, VideoError):
                 bad += 1
-                log.warning("not labelled: %s", video)
+                log.warning("not labeled: %s", video)
                 if bad > data.max_bad_share * len(records):
                     raise TooManyBadVideos(
                         f"{bad} of {len(records)} videos could not be read, more than the allowed "

@@ -24,7 +24,7 @@ class SceneTeacher(Frozen):
         model: a video model of this package, `[B, 3, T, H, W]` → `SlotPrediction` with scene
             classes; or, with `per_frame`, an image classifier, `[B, 3, H, W]` → `[B, N_S]`.
         per_frame: apply an image classifier to every frame and average the probabilities.
-        mean: normalisation the model was trained with, one number a channel.
+        mean: normalization the model was trained with, one number a channel.
         std: likewise.
     """
 

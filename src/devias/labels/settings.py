@@ -50,7 +50,7 @@ def check_settings(settings: object, complete: bool = False) -> Settings:
 
     Args:
         settings: as read from a file, so anything.
-        complete: they must be those of labelled clips, with no key missing or unknown; otherwise
+        complete: they must be those of labeled clips, with no key missing or unknown; otherwise
             keys that no cache can do without must be there, and the known ones have sound values.
 
     Raises:
@@ -136,4 +136,4 @@ _KINDS: dict[str, _Kind] = {
     "clip_masks": (lambda value: isinstance(value, bool), "true or false"),
     "hop": (_is_hop, f"a number above 0, at most {_MOST}"),
 }
-"""The keys of a cache of labelled clips: whether a value is sound, and what it should be."""
+"""The keys of a cache of labeled clips: whether a value is sound, and what it should be."""

@@ -34,7 +34,7 @@ FORMAT = 2
 """Of the files. Those of format 1 tell less (`NEW_IN_FORMAT_2`, no fingerprints) and are read."""
 _MANIFEST_LIMIT = 1 << 20
 _MOST_PIXELS = 1 << 31
-"""Of all masks of a video: those of eight hours, labelled without overlap."""
+"""Of all masks of a video: those of eight hours, labeled without overlap."""
 HOW_TO_COMPLETE = "the command that made the labels, run again, makes those that are missing"
 
 log = logging.getLogger(__name__)
@@ -166,7 +166,7 @@ class LabelCache:
             try:
                 self._opened(shard)
             except DamagedShard as error:
-                log.warning("labelling again: %s", error)
+                log.warning("labeling again: %s", error)
                 unfinished.append(shard)
         return sorted(unfinished)
 
@@ -229,7 +229,7 @@ class LabelCache:
             if num_frames not in (None, shape[0]):
                 raise CacheError(
                     f"{self.folder}: video {number} has {num_frames} frames, but had {shape[0]} "
-                    f"when it was labelled. {self.how_to_renew(number)}"
+                    f"when it was labeled. {self.how_to_renew(number)}"
                 )
             video = VideoLabels(shape[0], fingerprint=self._fingerprint(file, number))
             if self.settings["masks"]:
@@ -249,7 +249,7 @@ class LabelCache:
         return video
 
     def how_to_renew(self, number: int) -> str:
-        """What to do about a video that is not the labelled one any more."""
+        """What to do about a video that is not the labeled one any more."""
         path = self._path(number // self.settings["shard_size"])
         return f"Bring the old one back, or delete {path}; {HOW_TO_COMPLETE}"
 

@@ -12,7 +12,7 @@ from devias.structures import ClipBatch, Requirement, Roles, SlotPrediction
 class AttentionGuidance(LossTerm):
     """Mean squared difference between the action slot's attention and Ĥ, pooled to patches.
 
-    The attention is the mean over heads of the last iteration, before the key normalisation.
+    The attention is the mean over heads of the last iteration, before the key normalization.
     """
 
     requires = frozenset({Requirement.MASKS})

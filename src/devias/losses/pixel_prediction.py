@@ -1,4 +1,4 @@
-"""Pixel prediction: the ablation of L_AMD that decodes colours instead of a mask."""
+"""Pixel prediction: the ablation of L_AMD that decodes colors instead of a mask."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from devias.structures import ClipBatch, SlotPrediction
 
 
 class PixelPrediction(Decoding):
-    """Mean squared error of the colours decoded from the action slot with the actor's.
+    """Mean squared error of the colors decoded from the action slot with the actor's.
 
-    These are the normalised clip's mean over time, 0 (the mean colour) outside of H̃, averaged
+    These are the normalized clip's mean over time, 0 (the mean color) outside of H̃, averaged
     over each patch.
 
     Args:
@@ -26,7 +26,7 @@ class PixelPrediction(Decoding):
         super().__init__(slots, weight, name)
 
     def decoded(self, prediction: SlotPrediction) -> Tensor:
-        """`[B, K, 3·h·w]` colours."""
+        """`[B, K, 3·h·w]` colors."""
         return self.require(prediction.pixels, "a model with a pixel decoder")
 
     def compare(

@@ -21,12 +21,12 @@ def camera_path(video: Tensor) -> Tensor:
     median error.
     """
     clips, _, frames, height, width = video.shape
-    grey = gaussian_blur(video.mean(1), sigma=1.0)
-    here = grey[:, :-1].reshape(-1, 1, height, width)
-    there = grey[:, 1:].reshape(-1, 1, height, width)
+    gray = gaussian_blur(video.mean(1), sigma=1.0)
+    here = gray[:, :-1].reshape(-1, 1, height, width)
+    there = gray[:, 1:].reshape(-1, 1, height, width)
     slope_y = F.pad(here[..., 2:, :] - here[..., :-2, :], (0, 0, 1, 1)) / 2
     slope_x = F.pad(here[..., 2:] - here[..., :-2], (1, 1)) / 2
-    steps = grey.new_zeros(len(here), 2)
+    steps = gray.new_zeros(len(here), 2)
     for _ in range(STEPS):
         error = shift(there, steps)[0] - here
         # Every fourth pixel tells the median well enough.
@@ -75,7 +75,7 @@ def gaussian_blur(maps: Tensor, sigma: float) -> Tensor:
 
 @lru_cache(maxsize=32)
 def gaussian_weights(size: int, sigma: float, device: torch.device) -> Tensor:
-    """`[size, size]`: row i holds the weights, of sum 1, with which i's neighbours enter it."""
+    """`[size, size]`: row i holds the weights, of sum 1, with which i's neighbors enter it."""
     place = torch.arange(size, device=device)
     weights = torch.exp(-0.5 * ((place[:, None] - place) / sigma) ** 2)
     return weights / weights.sum(1, keepdim=True)

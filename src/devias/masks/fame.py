@@ -1,4 +1,4 @@
-"""FAME: human masks from frame differences and colour statistics, without a learned model.
+"""FAME: human masks from frame differences and color statistics, without a learned model.
 
 Ding et al., "Motion-aware Contrastive Video Representation Learning via Foreground-background
 Merging", CVPR 2022; here as DEVIAS uses it, for the whole clip and for every tubelet.
@@ -14,15 +14,15 @@ from torch import Tensor
 
 from devias.masks.base import MaskExtractor
 
-COLOUR_LEVELS = 10
-"""Bins along each of the three axes of the colour histogram."""
+COLOR_LEVELS = 10
+"""Bins along each of the three axes of the color histogram."""
 
 
 class FAME(MaskExtractor):
-    """Marks the share β of pixels that move most and whose colours occur where things move.
+    """Marks the share β of pixels that move most and whose colors occur where things move.
 
-    Per motion map: the colours of its highest 50 % of pixels (foreground) and lowest 10 %
-    (background) are counted; every pixel is as much foreground as its colour is; of the blurred
+    Per motion map: the colors of its highest 50 % of pixels (foreground) and lowest 10 %
+    (background) are counted; every pixel is as much foreground as its color is; of the blurred
     result exactly β of the pixels become the mask.
 
     Args:
@@ -58,25 +58,25 @@ class FAME(MaskExtractor):
             # One motion map for the clip, then one a tubelet: [B, 1 + T', H, W].
             change = (video[:, :, 1:] - video[:, :, :-1]).abs().sum(1)
             motion = torch.cat([change.mean(1, True), change[:, :: self.tubelet_size]], dim=1)
-            masks = self._segment(self._blur(motion), colour_index(video.mean(2)))
+            masks = self._segment(self._blur(motion), color_index(video.mean(2)))
         return masks[:, 0], masks[:, 1:]
 
-    def _segment(self, motion: Tensor, colours: Tensor) -> Tensor:
-        """Motion maps `[B, M, H, W]` and colours `[B, H, W]` of their clip → masks of 0 and 1.
+    def _segment(self, motion: Tensor, colors: Tensor) -> Tensor:
+        """Motion maps `[B, M, H, W]` and colors `[B, H, W]` of their clip → masks of 0 and 1.
 
-        The published min-max normalisations are left out: they do not change which pixels are
+        The published min-max normalizations are left out: they do not change which pixels are
         highest.
         """
         pixels = motion.shape[-2] * motion.shape[-1]
         flat = motion.flatten(2)
-        colours = colours.flatten(1)[:, None].expand_as(flat)
+        colors = colors.flatten(1)[:, None].expand_as(flat)
         moving = flat.topk(int(0.5 * pixels), sorted=False).indices
         still = flat.topk(int(0.1 * pixels), largest=False, sorted=False).indices
-        foreground = _histogram(colours.gather(2, moving))
-        background = _histogram(colours.gather(2, still)) + 1
+        foreground = _histogram(colors.gather(2, moving))
+        background = _histogram(colors.gather(2, still)) + 1
         foreground = foreground / foreground.sum(2, keepdim=True)
         background = background / background.sum(2, keepdim=True)
-        likeness = (foreground / (foreground + background)).gather(2, colours)
+        likeness = (foreground / (foreground + background)).gather(2, colors)
         likeness = self._blur(likeness.view_as(motion)).flatten(2)
         chosen = likeness.topk(int(self.beta * pixels), sorted=False).indices
         return torch.zeros_like(likeness).scatter_(2, chosen, 1).view_as(motion)
@@ -110,19 +110,19 @@ def gaussian_band(size: int, kernel_size: int, device: torch.device) -> Tensor:
     return band.scatter_add_(1, source, (weight / weight.sum()).expand(size, -1))
 
 
-def colour_index(image: Tensor) -> Tensor:
+def color_index(image: Tensor) -> Tensor:
     """The histogram bin of every pixel of RGB images `[B, 3, H, W]` in [0, 1] → int64 `[B, H, W]`.
 
-    The bins divide the colour cone (saturation as radius, hue as angle, value as height). As in
+    The bins divide the color cone (saturation as radius, hue as angle, value as height). As in
     the released code the angle is 2π times the hue although that is in radians already, so the
     hue winds 2π times around the cone.
     """
     hue, saturation, value = _rgb_to_hsv(image)
     angle = hue * 2 * math.pi
     axes = (saturation * angle.cos() + 1) / 2, (saturation * angle.sin() + 1) / 2, value
-    # Bins count from 1 when rounded: it decides which way the halves of grey pixels go.
-    x, y, z = ((axis * (COLOUR_LEVELS - 1) + 1).round().long() - 1 for axis in axes)
-    return x + COLOUR_LEVELS * (y + COLOUR_LEVELS * z)
+    # Bins count from 1 when rounded: it decides which way the halves of gray pixels go.
+    x, y, z = ((axis * (COLOR_LEVELS - 1) + 1).round().long() - 1 for axis in axes)
+    return x + COLOR_LEVELS * (y + COLOR_LEVELS * z)
 
 
 def _rgb_to_hsv(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -138,7 +138,7 @@ def _rgb_to_hsv(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return hue, chroma / (value + 1e-8), value
 
 
-def _histogram(colours: Tensor) -> Tensor:
-    """Count the colours along the last dimension: int64 `[…, P]` → float32 `[…, 1000]`."""
-    counts = torch.zeros(*colours.shape[:-1], COLOUR_LEVELS**3, device=colours.device)
-    return counts.scatter_add_(-1, colours, torch.ones_like(colours, dtype=counts.dtype))
+def _histogram(colors: Tensor) -> Tensor:
+    """Count the colors along the last dimension: int64 `[…, P]` → float32 `[…, 1000]`."""
+    counts = torch.zeros(*colors.shape[:-1], COLOR_LEVELS**3, device=colors.device)
+    return counts.scatter_add_(-1, colors, torch.ones_like(colors, dtype=counts.dtype))

@@ -1,4 +1,4 @@
-"""Human masks by expectation-maximisation over motion, colour and place, without learning."""
+"""Human masks by expectation-maximization over motion, color and place, without learning."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from torch import Tensor
 from devias.masks.base import MaskExtractor
 from devias.masks.camera import camera_path, gaussian_blur, gaussian_weights, shift
 
-COLOUR_BINS = (10, 8, 8)
+COLOR_BINS = (10, 8, 8)
 """Bins of brightness, red − blue and green − (red + blue) / 2."""
 CELLS = 6
-"""Colours are counted in CELLS × CELLS parts of the frame."""
-NUM_COLOURS = math.prod(COLOUR_BINS)
-COLOUR_WEIGHT, PLACE_WEIGHT = 1.5, 0.22
+"""Colors are counted in CELLS × CELLS parts of the frame."""
+NUM_COLORS = math.prod(COLOR_BINS)
+COLOR_WEIGHT, PLACE_WEIGHT = 1.5, 0.22
 """Beside motion, whose weight is 1."""
 REACH = 2.5
-"""Standard deviations from the centre of the foreground where its place begins to speak against."""
+"""Standard deviations from the center of the foreground where its place begins to speak against."""
 
 
 class MotionEM(MaskExtractor):
-    """Marks what moves against the background, and what has its colours near it.
+    """Marks what moves against the background, and what has its colors near it.
 
     Every pixel of every frame gets the probability that it is the actor's, from three terms:
 
     - motion, fixed: the camera's own motion is taken out; then the larger of the difference to
-      the neighbouring frames and to the temporal median counts, relative to the average of the
+      the neighboring frames and to the temporal median counts, relative to the average of the
       clip and of its row, as what moves a lot in one place (waves, a crowd) is often background;
-    - colour: how frequent the pixel's colour is in the foreground nearby, against the background
+    - color: how frequent the pixel's color is in the foreground nearby, against the background
       at its height;
-    - place: the distance to the foreground's centre, in standard deviations of its extent.
+    - place: the distance to the foreground's center, in standard deviations of its extent.
 
     The last two are counted anew from the probabilities, `iterations` times. Unlike FAME the share
     of foreground is not fixed: a clip in which nothing moves has almost none.
 
     Args:
-        iterations: rounds of expectation and maximisation.
+        iterations: rounds of expectation and maximization.
         motion_level: how many times the average motion speaks neither for nor against the actor.
         working_size: short side in pixels of the frames that are looked at; larger ones are
             reduced, their masks enlarged.
@@ -97,16 +97,16 @@ class MotionEM(MaskExtractor):
     def _probability(self, video: Tensor) -> Tensor:
         """Foreground probability of every pixel of clips `[B, 3, T, h, w]` → `[B, T, h, w]`."""
         evidence = self._motion(video)
-        colours = _Colours(video)
+        colors = _Colors(video)
         probability = torch.sigmoid(evidence - 1)
         for _ in range(self.iterations):
-            odds = COLOUR_WEIGHT * colours.log_odds(probability)
+            odds = COLOR_WEIGHT * colors.log_odds(probability)
             odds = odds + PLACE_WEIGHT * _nearness(probability)
             probability = torch.sigmoid(evidence + odds)
         return probability
 
     def _motion(self, video: Tensor) -> Tensor:
-        """Log-odds `[B, T, h, w]` from differences to neighbouring frames and to the median."""
+        """Log-odds `[B, T, h, w]` from differences to neighboring frames and to the median."""
         motion = gaussian_blur(moving_against_background(video), sigma=1.5)
         average = (motion.mean((1, 3), keepdim=True) + motion.mean((1, 2, 3), keepdim=True)) / 2
         # 0.02 of 3, the sum of the channels, is noise. No motion says less than much motion does:
@@ -115,7 +115,7 @@ class MotionEM(MaskExtractor):
 
 
 def moving_against_background(video: Tensor) -> Tensor:
-    """Colour differences that the camera does not explain: `[B, 3, T, h, w]` → `[B, T, h, w]`.
+    """Color differences that the camera does not explain: `[B, 3, T, h, w]` → `[B, T, h, w]`.
 
     Per pixel the larger of the mean difference to the frame before and after, and of the
     difference to the temporal median of all frames brought to the middle frame's view. A
@@ -158,32 +158,32 @@ def temporal_median(images: Tensor, known: Tensor) -> Tensor:
     return torch.stack(frames, 1).gather(1, middle.expand(-1, -1, images.shape[2], -1, -1))[:, 0]
 
 
-class _Colours:
-    """The colours of clips `[B, 3, T, h, w]`, counted in CELLS × CELLS parts of the frame.
+class _Colors:
+    """The colors of clips `[B, 3, T, h, w]`, counted in CELLS × CELLS parts of the frame.
 
-    Counts are blurred over neighbouring parts and interpolated between the parts' centres.
+    Counts are blurred over neighboring parts and interpolated between the parts' centers.
     """
 
     def __init__(self, video: Tensor) -> None:
-        colours = colour_index(video)
-        self.shape = colours.shape
+        colors = color_index(video)
+        self.shape = colors.shape
         rows, columns = (_Parts(size, video.device) for size in self.shape[2:])
         part = rows.index[:, None] * CELLS + columns.index
-        self.bins = (part * NUM_COLOURS + colours).flatten(1)
+        self.bins = (part * NUM_COLORS + colors).flatten(1)
         self.blur = gaussian_weights(CELLS, 0.7, video.device)
         self.total = self._count(torch.ones_like(video[:, 0]))
         # Where to look up histograms by part, and by row of parts: bins and weights.
         self.by_row = [
-            ((row[:, None] * NUM_COLOURS + colours).flatten(1), weight[:, None])
-            for row, weight in rows.neighbours
+            ((row[:, None] * NUM_COLORS + colors).flatten(1), weight[:, None])
+            for row, weight in rows.neighbors
         ]
         self.by_part = [
             (
-                ((row[:, None] * CELLS + column) * NUM_COLOURS + colours).flatten(1),
+                ((row[:, None] * CELLS + column) * NUM_COLORS + colors).flatten(1),
                 row_weight[:, None] * column_weight,
             )
-            for row, row_weight in rows.neighbours
-            for column, column_weight in columns.neighbours
+            for row, row_weight in rows.neighbors
+            for column, column_weight in columns.neighbors
         ]
 
     def log_odds(self, probability: Tensor) -> Tensor:
@@ -192,35 +192,35 @@ class _Colours:
         background = (self.total - foreground).mean(2)
         foreground = torch.einsum("yr,xq,brqc->byxc", self.blur, self.blur, foreground)
         background = torch.einsum("yr,brc->byc", self.blur, background)
-        # A twentieth of a pixel more each: a colour that was never seen speaks for nothing.
+        # A twentieth of a pixel more each: a color that was never seen speaks for nothing.
         likely = self._look_up(foreground, self.by_part) + 0.05
         unlikely = self._look_up(background, self.by_row) + 0.05
         return (likely / unlikely).log().clamp(-4, 4)
 
     def _count(self, weights: Tensor) -> Tensor:
-        """Histograms `[B, CELLS, CELLS, colours]` of pixels with weights `[B, T, h, w]`."""
-        counts = weights.new_zeros(len(weights), CELLS * CELLS * NUM_COLOURS)
+        """Histograms `[B, CELLS, CELLS, colors]` of pixels with weights `[B, T, h, w]`."""
+        counts = weights.new_zeros(len(weights), CELLS * CELLS * NUM_COLORS)
         counts.scatter_add_(1, self.bins, weights.flatten(1))
-        return counts.view(-1, CELLS, CELLS, NUM_COLOURS)
+        return counts.view(-1, CELLS, CELLS, NUM_COLORS)
 
     def _look_up(self, counts: Tensor, places: list[tuple[Tensor, Tensor]]) -> Tensor:
-        """Histograms interpolated at every pixel's place and colour → `[B, T, h, w]`."""
+        """Histograms interpolated at every pixel's place and color → `[B, T, h, w]`."""
         counts = counts.flatten(1)
         found = [weight * counts.gather(1, bins).view(self.shape) for bins, weight in places]
         return torch.stack(found).sum(0)
 
 
-def colour_index(video: Tensor) -> Tensor:
+def color_index(video: Tensor) -> Tensor:
     """The histogram bin of every pixel of clips `[B, 3, T, h, w]` → int64 `[B, T, h, w]`."""
     red, green, blue = video.unbind(1)
-    # The two differences are stretched, as colours at their ends hardly occur.
+    # The two differences are stretched, as colors at their ends hardly occur.
     axes = (
         (red + green + blue) / 3,
         (red - blue) / 1.2 + 0.5,
         (green - (red + blue) / 2) / 0.8 + 0.5,
     )
     index = torch.zeros_like(red, dtype=torch.long)
-    for axis, bins in zip(axes, COLOUR_BINS, strict=True):
+    for axis, bins in zip(axes, COLOR_BINS, strict=True):
         index = index * bins + (axis * bins).long().clamp(0, bins - 1)
     return index
 
@@ -232,18 +232,18 @@ class _Parts:
         place = (torch.arange(size, device=device) + 0.5) * CELLS / size
         self.index = place.long()
         """`[size]` the part a pixel lies in."""
-        # The centres of the parts lie at halves.
+        # The centers of the parts lie at halves.
         place = (place - 0.5).clamp(0, CELLS - 1)
         lower = place.long().clamp(max=CELLS - 2)
         upper = place - lower
-        self.neighbours = (lower, 1 - upper), (lower + 1, upper)
-        """The two parts whose centres are nearest to a pixel, and their weights, `[size]` each."""
+        self.neighbors = (lower, 1 - upper), (lower + 1, upper)
+        """The two parts whose centers are nearest to a pixel, and their weights, `[size]` each."""
 
 
 def _nearness(probability: Tensor) -> Tensor:
-    """REACH² minus the squared distance to the foreground's centre in standard deviations.
+    """REACH² minus the squared distance to the foreground's center in standard deviations.
 
-    `[B, T, h, w]` → `[B, 1, h, w]`; centre and extent are those of all frames together.
+    `[B, T, h, w]` → `[B, 1, h, w]`; center and extent are those of all frames together.
     """
     weight = probability**2
     result = probability.new_full((1,), REACH**2)

@@ -30,7 +30,7 @@ class SegFormerMasks(Frozen, MaskExtractor):
         tubelet_size: frames that share one frame mask.
         clip_mask: the clip mask is the `mean` of the frame masks (the paper's average over time)
             or, as in the released code, that of one `tubelet`, drawn once for the batch.
-        mean: normalisation of the model's input, one number a channel.
+        mean: normalization of the model's input, one number a channel.
         std: likewise.
     """
 

@@ -98,7 +98,7 @@ class VideoViT(nn.Module):
             trunc_normal_(self.tokens, std=0.02)
 
     def forward(self, video: Tensor) -> Tensor:
-        """Embed normalised clips `[B, 3, T, H, W]` → tokens `[B, num_tokens + N, D]`.
+        """Embed normalized clips `[B, 3, T, H, W]` → tokens `[B, num_tokens + N, D]`.
 
         Raises:
             ValueError: the clips are not of the size this model was built for.

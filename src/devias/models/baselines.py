@@ -69,7 +69,7 @@ class TokenViT(nn.Module):
         self.pooling = pooling
 
     def forward(self, video: Tensor) -> SlotPrediction:
-        """Predict from normalised clips `[B, 3, T, H, W]`; there is no attention to return."""
+        """Predict from normalized clips `[B, 3, T, H, W]`; there is no attention to return."""
         x = self.backbone(video)
         if self.pooling == "mean":
             slots = self.fc_norm(x.mean(1, keepdim=True))

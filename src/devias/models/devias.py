@@ -41,7 +41,7 @@ class DEVIAS(nn.Module):
         self.mask_decoder = mask_decoder
 
     def forward(self, video: Tensor) -> SlotPrediction:
-        """Predict from normalised clips `[B, 3, T, H, W]`."""
+        """Predict from normalized clips `[B, 3, T, H, W]`."""
         slots, attention = self.slot_attention(self.backbone(video))
         return SlotPrediction(
             slots=slots,

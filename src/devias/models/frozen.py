@@ -15,7 +15,7 @@ class Frozen(nn.Module):
 
     Args:
         model: the network.
-        mean: normalisation of its input, one number a channel, in units of [0, 1].
+        mean: normalization of its input, one number a channel, in units of [0, 1].
         std: likewise.
     """
 

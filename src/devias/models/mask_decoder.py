@@ -42,7 +42,7 @@ class MaskDecoder(nn.Module):
 
 @recorded
 class PixelDecoder(MaskDecoder):
-    """The same MLP for the ablation that decodes colours, red, green and blue of every patch."""
+    """The same MLP for the ablation that decodes colors, red, green and blue of every patch."""
 
     field = "pixels"
     channels = 3

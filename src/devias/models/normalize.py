@@ -1,4 +1,4 @@
-"""Channel normalisation of images and clips."""
+"""Channel normalization of images and clips."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ class Normalize(nn.Module):
         return (images - self.mean.view(shape)).div_(self.std.view(shape))
 
     def undo(self, images: Tensor) -> Tensor:
-        """Normalised `[B, C, …]` → values in [0, 1]."""
+        """Normalized `[B, C, …]` → values in [0, 1]."""
         shape = (-1, *[1] * (images.ndim - 2))
         return images * self.std.view(shape) + self.mean.view(shape)

@@ -28,7 +28,7 @@ class SlotAttention(nn.Module):
         mlp_ratio: hidden width of the MLP over D.
         softmax_axis: `"slots"` makes the slots compete for each token; `"keys"` is ordinary
             cross-attention.
-        key_normalization: how the attention is normalised over the tokens before it weighs the
+        key_normalization: how the attention is normalized over the tokens before it weighs the
             values: unit L2 norm, sum one, or not at all.
         dropout: after the output projection and inside the MLP.
         init: of the linear layers, Glorot-uniform or, as the released code, normal with
@@ -88,7 +88,7 @@ class SlotAttention(nn.Module):
 
         Returns:
             slots `[B, K, D]` and the last iteration's attention `[B, heads, K, N]`, after its
-            softmax and before its normalisation over the tokens.
+            softmax and before its normalization over the tokens.
         """
         slots = self.slots.expand(len(tokens), -1, -1)
         for i in range(self.iterations):

@@ -1,1 +1,1 @@
-"""The Lightning module, its optimiser and callbacks, and how a configuration becomes a run."""
+"""The Lightning module, its optimizer and callbacks, and how a configuration becomes a run."""

@@ -32,7 +32,7 @@ class ActionSceneModule(L.LightningModule):
         losses: loss terms by name; each is also a callback of the Trainer.
         matcher: which slot stands for the action, which for the scene.
         optimizer: see `OptimizerSettings`.
-        global_batch: clips per optimiser step over all devices; scales the learning rate.
+        global_batch: clips per optimizer step over all devices; scales the learning rate.
         protocol: what to evaluate on; its sets stand in the order of the data module's loaders.
         bias_aligned_actions: by the name of a set of unseen combinations: for each scene the action
             it usually comes with, which gives the set's scene-bias rate.
@@ -74,7 +74,7 @@ class ActionSceneModule(L.LightningModule):
         return list(self.losses.values())
 
     def forward(self, video: Tensor) -> SlotPrediction:
-        """Normalised clips `[B, 3, T, H, W]` → prediction."""
+        """Normalized clips `[B, 3, T, H, W]` → prediction."""
         return self.model(video)
 
     def predict(self, batch: ClipBatch) -> tuple[SlotPrediction, Roles]:

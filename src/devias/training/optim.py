@@ -16,7 +16,7 @@ from devias.errors import ConfigError
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """The paper's optimiser; learning rates are per 256 clips of the global batch.
+    """The paper's optimizer; learning rates are per 256 clips of the global batch.
 
     Args:
         base_lr: peak rate at a global batch of 256.

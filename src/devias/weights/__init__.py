@@ -1,1 +1,1 @@
-"""Weights of others and our own: read, recognised, assigned, written."""
+"""Weights of others and our own: read, recognized, assigned, written."""

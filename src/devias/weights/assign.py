@@ -53,7 +53,7 @@ class LoadReport:
 
 
 def read_weights(source: str | Path) -> Weights:
-    """Read and recognise a weight file, a Hugging Face folder or hub id, or `package:NAME`.
+    """Read and recognize a weight file, a Hugging Face folder or hub id, or `package:NAME`.
 
     Raises:
         MissingWeightsError: there is nothing of that name.

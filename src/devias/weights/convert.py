@@ -126,7 +126,7 @@ class Weights:
     state: State
     """By the parameter names of `DEVIAS` or `TokenViT`."""
     format: str
-    """What they were recognised as."""
+    """What they were recognized as."""
     ignored: list[str] = field(default_factory=list)
     """Names of what this package has no use for."""
     tubelets: int | None = None
@@ -151,7 +151,7 @@ class Weights:
 
 
 def convert(file: WeightFile) -> Weights:
-    """Recognise the format and rename.
+    """Recognize the format and rename.
 
     Raises:
         WeightsError: it is no ViT of a known format, or one with layers this package lacks, or

@@ -55,8 +55,8 @@ def test_lossy_images(tmp_path, suffix):
 
 
 def test_grey_and_transparent_images_become_rgb(tmp_path):
-    grey = open_frames(write_image(tmp_path / "grey.png", PIXELS[..., 0])).read([0])
-    assert torch.equal(grey[0], torch.from_numpy(PIXELS[..., :1]).expand(-1, -1, 3))
+    gray = open_frames(write_image(tmp_path / "gray.png", PIXELS[..., 0])).read([0])
+    assert torch.equal(gray[0], torch.from_numpy(PIXELS[..., :1]).expand(-1, -1, 3))
     opaque = np.concatenate([PIXELS, np.full((7, 11, 1), 255, np.uint8)], -1)
     assert open_frames(write_image(tmp_path / "rgba.png", opaque)).read([0]).shape == (1, 7, 11, 3)
 

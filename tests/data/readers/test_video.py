@@ -145,7 +145,7 @@ VIDEOS: dict[str, tuple[Maker, list[int] | None, bool]] = {
     "odd size": (encoded("v.mp4", 12, "mpeg4", size=(51, 67), g=6), [*range(12)], None),
     "odd size, vp9": (encoded("v.mkv", 12, "libvpx-vp9", size=(51, 67), deadline="realtime"),
                       [*range(12)], False),
-    "grey": (encoded("v.mp4", 12, pix_fmt="gray", bf=2), [*range(12)], False),
+    "gray": (encoded("v.mp4", 12, pix_fmt="gray", bf=2), [*range(12)], False),
     "full range": (encoded("v.mp4", 12, pix_fmt="yuvj420p", bf=2), [*range(12)], False),
     "10 bit": (encoded("v.mp4", 12, pix_fmt="yuv420p10le", bf=2), [*range(12)], False),
     "one frame": (encoded("v.mp4", 1), [0], False),

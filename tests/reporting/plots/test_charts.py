@@ -16,7 +16,7 @@ def run(model, seed=0, seen=0.97, unseen=0.3, bias=0.45, data="synthetic"):
 
 
 def bars_of(figure):
-    """`{y: [(colour, width), …]}` from left to right."""
+    """`{y: [(color, width), …]}` from left to right."""
     bars = {}
     for bar in figure.axes[0].patches:
         y = round(bar.get_y() + bar.get_height() / 2)
@@ -34,7 +34,7 @@ def legend_of(figure):
 
 def test_bars_are_the_parts_of_the_whole():
     bars = bars_of(scene_bias_figure([run("two_token"), run("devias", unseen=0.6, bias=0.1)]))
-    assert [colour for colour, _ in bars[0]] == [RIGHT, WRONG, FAINT]
+    assert [color for color, _ in bars[0]] == [RIGHT, WRONG, FAINT]
     assert [share for _, share in bars[0]] == pytest.approx([0.97, 0, 0.03])
     assert [share for _, share in bars[1]] == pytest.approx([0.3, 0.45, 0.25])
     assert [share for _, share in bars[4]] == pytest.approx([0.6, 0.1, 0.3])

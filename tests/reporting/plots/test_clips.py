@@ -28,7 +28,7 @@ def texts(figure):
     return [text.get_text() for text in figure.texts]
 
 
-def colour_of(figure, text):
+def color_of(figure, text):
     (found,) = (t.get_color() for t in figure.texts if t.get_text() == text)
     return found
 
@@ -65,11 +65,11 @@ def test_titles_sections_and_columns_are_named():
     assert {"Pseudo mask", "Action slot", "Scene slot", "Decoded mask"} < set(texts(figure))
 
 
-def test_right_and_wrong_differ_in_sign_and_colour():
+def test_right_and_wrong_differ_in_sign_and_color():
     figure = clip_figure({"": [sample_of(), sample_of(predicted="kick"), sample_of(true=None)]})
-    assert colour_of(figure, "✗ kick") == WRONG
-    assert colour_of(figure, "→ wave") == MUTED
-    assert colour_of(figure, "✓ wave") == RIGHT
+    assert color_of(figure, "✗ kick") == WRONG
+    assert color_of(figure, "→ wave") == MUTED
+    assert color_of(figure, "✓ wave") == RIGHT
     assert texts(figure).count("✗ hills") == 3
     assert "unknown" in texts(figure)
 
@@ -113,16 +113,16 @@ def test_drawing_leaves_no_global_state():
     assert not matplotlib.pyplot.get_fignums()
 
 
-def test_overlay_dims_where_cold_and_colours_where_hot():
+def test_overlay_dims_where_cold_and_colors_where_hot():
     frame = np.full((4, 4, 3), 200, dtype=np.uint8)
     values = np.array([[0, 1]], dtype=np.float32)
     overlay = heat_overlay(frame, values, "#ff0000").astype(int)
     assert overlay.shape == (4, 4, 3)
-    assert (overlay[:, 0] == overlay[0, 0, 0]).all()  # grey
+    assert (overlay[:, 0] == overlay[0, 0, 0]).all()  # gray
     assert overlay[0, 0, 0] < 120
     red, green, blue = overlay[0, 3]
     assert red > green == blue
-    # Bilinear with half-pixel centres: a quarter and three quarters in between.
+    # Bilinear with half-pixel centers: a quarter and three quarters in between.
     assert (np.diff(overlay[0, :, 0]) > 0).all()
 
 

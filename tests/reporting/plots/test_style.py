@@ -40,7 +40,7 @@ def test_measured_width_is_the_drawn_width():
     assert text_width(NAME, 9, "bold") == pytest.approx(inches, rel=0.03)
 
 
-def test_adjoining_colours_differ_in_lightness_for_those_who_see_no_colour():
-    lightness = [sum(to_rgb(colour)) for colour in (RIGHT, WRONG, FAINT)]
+def test_adjoining_colors_differ_in_lightness_for_those_who_see_no_color():
+    lightness = [sum(to_rgb(color)) for color in (RIGHT, WRONG, FAINT)]
     assert lightness[2] > lightness[1] + 0.5
     assert lightness[2] > lightness[0] + 0.5

@@ -86,14 +86,14 @@ def scene_bias_figure(
 def _draw_legend(
     figure: Figure, anchor: tuple[float, float], groups: Sequence[Sequence[RunResult]]
 ) -> None:
-    """Name the colours; what isn't measured of some model isn't claimed of any."""
+    """Name the colors; what isn't measured of some model isn't claimed of any."""
     measured = [all("unseen/scene_bias" in run.metrics for run in runs) for runs in groups]
     labels = [(RIGHT, "right")]
     if any(measured):
         labels.append((WRONG, "the scene's action"))
     labels.append((FAINT, "another action" if all(measured) else "wrong"))
     figure.legend(
-        handles=[Patch(color=colour, label=label) for colour, label in labels],
+        handles=[Patch(color=color, label=label) for color, label in labels],
         loc="center left", bbox_to_anchor=anchor, borderpad=0, borderaxespad=0,
         ncols=3, frameon=False, handlelength=0.9, handleheight=0.9, columnspacing=1.6,
     )  # fmt: skip
@@ -124,12 +124,12 @@ def _draw_bar(axes: Axes, y: float, values: Sequence[float], bias: float) -> Non
     # exceed the whole by a little.
     bias = min(bias, 1 - right)
     left = 0.0
-    for share, colour, ink in (
+    for share, color, ink in (
         (right, RIGHT, "white"),
         (bias, WRONG, "white"),
         (1 - right - bias, FAINT, INK),
     ):
-        axes.barh(y, share, left=left, height=0.84, color=colour, edgecolor="white", linewidth=1)
+        axes.barh(y, share, left=left, height=0.84, color=color, edgecolor="white", linewidth=1)
         if share >= 0.08:  # room for the number
             axes.text(
                 left + share / 2, y, f"{100 * share:.0f} %", color=ink, weight="bold",
@@ -154,12 +154,12 @@ def confusion_figure(
     marks: Sequence[int] | None = None,
     mark_label: str = "the scene's action",
 ) -> Figure:
-    """Draw what was recognised as what, each row as shares of its clips.
+    """Draw what was recognized as what, each row as shares of its clips.
 
     A row without clips is hatched.
 
     Args:
-        matrix: `[R, C]` counts; rows are true, columns recognised.
+        matrix: `[R, C]` counts; rows are true, columns recognized.
         names: C class names.
         title: Above the matrix.
         row_names: R names, if the rows are other classes (scenes, say) than the columns.
@@ -185,7 +185,7 @@ def confusion_figure(
     figure, axes, bar = _confusion_page(counts.shape, names, row_names, title)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_ylabel(row_title, color=MUTED)
-    axes.set_xlabel("recognised as", color=MUTED)
+    axes.set_xlabel("recognized as", color=MUTED)
     axes.spines[:].set_visible(False)
     if max(counts.shape) <= MOST_NUMBERS:
         _write_shares(axes, shares)
@@ -208,7 +208,7 @@ def confusion_figure(
 def _confusion_page(
     shape: tuple[int, ...], names: Sequence[str], row_names: Sequence[str], title: str
 ) -> tuple[Figure, Axes, Axes]:
-    """A figure with the matrix's axes, their class names written, and the colour bar's axes."""
+    """A figure with the matrix's axes, their class names written, and the color bar's axes."""
     rows, columns = shape
     size = 8.5 if max(rows, columns) <= MOST_NUMBERS else 6.5
     names = [fit_text(name, LONGEST_CLASS, size) for name in names]
@@ -217,7 +217,7 @@ def _confusion_page(
     cell = float(np.clip(6.5 / max(rows, columns), 0.06, 0.45))  # inches
     rotation = 0 if longest < cell else 45 if columns <= MOST_NUMBERS else 90
 
-    # Beside the names stands the axis title (0.4), to the right the colour bar (0.9).
+    # Beside the names stands the axis title (0.4), to the right the color bar (0.9).
     left = max(text_width(name, size) for name in row_names) + 0.55
     bottom = 0.5 + longest * np.sin(np.radians(rotation))
     top = 0.75

@@ -47,7 +47,7 @@ class _MapColumn:
 
     title: str
     field: str
-    colour: str
+    color: str
     stretch: bool
     """Whether each map is stretched to its own range."""
 
@@ -95,7 +95,7 @@ def clip_figure(
     for left, column in zip(page.lefts[num_frames:], shown, strict=True):
         page.text(
             left + page.panel_width / 2, HEADER_HEIGHT / 2, column.title,
-            size=9, weight="bold", color=column.colour, ha="center",
+            size=9, weight="bold", color=column.color, ha="center",
         )  # fmt: skip
     page.skip(HEADER_HEIGHT)
 
@@ -176,41 +176,41 @@ def _draw_row(
     for left, column in zip(page.lefts[num_frames:], columns, strict=True):
         values = getattr(sample, column.field)
         if values is not None:
-            page.image(left, heat_overlay(middle, values, column.colour, column.stretch))
+            page.image(left, heat_overlay(middle, values, column.color, column.stretch))
     page.skip(PANEL_HEIGHT + GAP)
 
 
 def _write_label(
     page: _Page, down: float, task: str, true: str | None, predicted: str | None
 ) -> None:
-    """Two lines: the truth in ink, the prediction in the colour and with the sign of its worth.
+    """Two lines: the truth in ink, the prediction in the color and with the sign of its worth.
 
     Nothing where the model does not predict the task.
     """
     if predicted is None:
         return
     if true is None:
-        sign, colour = "→", MUTED
+        sign, color = "→", MUTED
     elif true == predicted:
-        sign, colour = "✓", RIGHT
+        sign, color = "✓", RIGHT
     else:
-        sign, colour = "✗", WRONG
+        sign, color = "✗", WRONG
     left, width, size = MARGIN + NAME_INDENT, LABEL_WIDTH - NAME_INDENT - GAP, 8.5
     page.text(MARGIN, down, task, size=8, color=MUTED)
     page.text(left, down, fit_text(true or "unknown", width, size), size=size, color=INK)
     answer = fit_text(f"{sign} {predicted}", width, size, "bold")
-    page.text(left, down + 0.2, answer, size=size, weight="bold", color=colour)
+    page.text(left, down + 0.2, answer, size=size, weight="bold", color=color)
 
 
 def heat_overlay(
-    frame: NDArray[np.uint8], values: Map, colour: str, stretch: bool = False
+    frame: NDArray[np.uint8], values: Map, color: str, stretch: bool = False
 ) -> NDArray[np.uint8]:
-    """Lay a heat map over a frame, which shows through in dark grey.
+    """Lay a heat map over a frame, which shows through in dark gray.
 
     Args:
         frame: `[H, W, 3]`.
         values: `[h, w]` in [0, 1]; brought to `H×W` bilinearly.
-        colour: The heat's hue; it brightens towards white.
+        color: The heat's hue; it brightens towards white.
         stretch: Stretch the values to [0, 1], unless they are flatter than `ATTENTION_RANGE`.
 
     Returns:
@@ -222,9 +222,9 @@ def heat_overlay(
         low, high = heat.min(), heat.max()
         heat = (heat - low) / torch.clamp(high - low, min=ATTENTION_RANGE)
     strength = heat.clamp(0, 1).numpy()
-    ramp = LinearSegmentedColormap.from_list("heat", [colour, colour, "#ffffff"])
+    ramp = LinearSegmentedColormap.from_list("heat", [color, color, "#ffffff"])
     # Rec. 601 luma, dimmed so that the heat is the brightest thing to see.
-    grey = 0.45 * (frame @ np.array([0.299, 0.587, 0.114]) / 255)[..., None]
+    gray = 0.45 * (frame @ np.array([0.299, 0.587, 0.114]) / 255)[..., None]
     alpha = 0.8 * strength[..., None]
-    mixed = (1 - alpha) * grey + alpha * ramp(0.7 * strength)[..., :3]
+    mixed = (1 - alpha) * gray + alpha * ramp(0.7 * strength)[..., :3]
     return (255 * mixed).round().astype(np.uint8)

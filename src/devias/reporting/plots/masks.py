@@ -61,10 +61,10 @@ def mask_figure(batch: ClipBatch, qualities: Mapping[str, Quality], limit: int =
     page_width, page_height = (1 + len(columns)) * PANEL, header + clips * panel_height
     figure = new_figure(page_width, page_height)
     for column, title in enumerate(("Frame", *columns)):
-        colour = columns[title][0] if title in columns else INK
+        color = columns[title][0] if title in columns else INK
         figure.text(
             (column + 0.5) * PANEL / page_width, 1 - header / 2 / page_height,
-            fit_text(title, PANEL - 0.1, 9), ha="center", va="center", color=colour,
+            fit_text(title, PANEL - 0.1, 9), ha="center", va="center", color=color,
         )  # fmt: skip
     pixels = video[:, :, frames // 2].permute(0, 2, 3, 1).cpu().numpy()
     for row in range(clips):

@@ -52,11 +52,11 @@ def samples_from(
     """Take one view of some videos of a batch: of three crops, the central one.
 
     Args:
-        batch: Of B videos in V views, normalised (or still `uint8`), with any pseudo masks.
+        batch: Of B videos in V views, normalized (or still `uint8`), with any pseudo masks.
         prediction: Of the `B·V` clips.
         roles: Of the `B·V` clips.
         scores: Of the B videos; the predictions shown are the ones that the metrics count.
-        mean: `[3]` subtracted from the video in [0, 1] when it was normalised.
+        mean: `[3]` subtracted from the video in [0, 1] when it was normalized.
         std: `[3]` the video was divided by.
         action_names: `[N_A]`.
         scene_names: `[N_S]`.

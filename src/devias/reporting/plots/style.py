@@ -1,4 +1,4 @@
-"""The look that all figures share: a colour-blind-safe palette, fonts, text that fits."""
+"""The look that all figures share: a color-blind-safe palette, fonts, text that fits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from devias.files import atomic_path
 INK = "#1f2933"
 MUTED = "#6b7280"
 FAINT = "#d5d9df"
-# After Okabe and Ito: apart for every kind of colour vision. Right and wrong also bear ✓ and ✗.
+# After Okabe and Ito: apart for every kind of color vision. Right and wrong also bear ✓ and ✗.
 RIGHT = "#00856a"
 WRONG = "#cc4e00"
 ACTION = "#e69f00"

@@ -29,7 +29,7 @@ def test_step_and_wave_at_known_points():
 
 
 @pytest.mark.parametrize("frames", [(), (2,)])
-def test_mix_blends_colours_and_pictures(frames):
+def test_mix_blends_colors_and_pictures(frames):
     red, picture = np.float32([1, 0, 0]), np.full((3, 4, 5), 0.5, np.float32)
     weight = np.full((*frames, 4, 5), 0.25, np.float32)
     mixed = mix(picture, red, weight)
@@ -38,7 +38,7 @@ def test_mix_blends_colours_and_pictures(frames):
     np.testing.assert_allclose(mixed[1], 0.375)
 
 
-def test_a_dot_covers_its_area_in_its_colour_and_frame():
+def test_a_dot_covers_its_area_in_its_color_and_frame():
     picture = np.zeros((3, 2, 9, 9), np.float32)
     x, y = np.float32([[4.5, 0.2], [4.3, 4.5]]), np.float32([[4.5, 0.2], [20.0, 3.5]])
     sprinkle(picture, x, y, [0.8, 0.5], np.float32([[1, 0], [0, 0], [0, 1]]))

@@ -4,21 +4,21 @@ import pytest
 from devias.data.datasets.synthetic.raster import Parts, paint
 
 
-def capsule(start, end, radius=(3.0, 3.0), depth=0.0, colour=(1, 1, 1), frames=1):
+def capsule(start, end, radius=(3.0, 3.0), depth=0.0, color=(1, 1, 1), frames=1):
     """One part that stands still."""
     return Parts(
         start=np.tile(np.float32(start), (frames, 1, 1)),
         end=np.tile(np.float32(end), (frames, 1, 1)),
         radius=np.float32([radius]),
         depth=np.full((frames, 1), depth, np.float32),
-        colour=np.float32([colour]),
+        color=np.float32([color]),
         roundness=np.zeros(1, np.float32),
     )
 
 
 def together(*parts):
     fields = {name: [getattr(part, name) for part in parts] for name in Parts.__annotations__}
-    axes = {"start": 1, "end": 1, "radius": 0, "depth": 1, "colour": 0, "roundness": 0}
+    axes = {"start": 1, "end": 1, "radius": 0, "depth": 1, "color": 0, "roundness": 0}
     return Parts(**{name: np.concatenate(fields[name], axis) for name, axis in axes.items()})
 
 
@@ -49,8 +49,8 @@ def test_a_tapered_capsule_has_both_radii():
 
 
 def test_the_nearer_part_hides_the_farther_one_whatever_their_order():
-    red = capsule((20.5, 15.5), (20.5, 15.5), depth=0.0, colour=(1, 0, 0))
-    blue = capsule((21.5, 15.5), (21.5, 15.5), depth=1.0, colour=(0, 0, 1))
+    red = capsule((20.5, 15.5), (20.5, 15.5), depth=0.0, color=(1, 0, 0))
+    blue = capsule((21.5, 15.5), (21.5, 15.5), depth=1.0, color=(0, 0, 1))
     for parts in (together(red, blue), together(blue, red)):
         frames = blank()
         paint(frames, parts)
@@ -59,8 +59,8 @@ def test_the_nearer_part_hides_the_farther_one_whatever_their_order():
 
 
 def test_depth_is_compared_in_every_frame():
-    red = capsule((20.5, 15.5), (20.5, 15.5), colour=(1, 0, 0), frames=2)
-    blue = capsule((20.5, 15.5), (20.5, 15.5), colour=(0, 0, 1), frames=2)
+    red = capsule((20.5, 15.5), (20.5, 15.5), color=(1, 0, 0), frames=2)
+    blue = capsule((20.5, 15.5), (20.5, 15.5), color=(0, 0, 1), frames=2)
     red.depth[:, 0], blue.depth[:, 0] = (0, 1), (1, 0)
     frames = blank(2)
     paint(frames, together(red, blue))

@@ -81,7 +81,7 @@ def test_the_same_clip_gives_the_same_bytes(clip, tmp_path):
 
 
 def silhouettes(split, count):
-    """ActorSegmentation of 8 frames, centred and 4 pixels coarse, as what they show over time:
+    """ActorSegmentation of 8 frames, centered and 4 pixels coarse, as what they show over time:
     magnitudes of their spectrum, which do not depend on the phase."""
     motions = list(BENCHMARK_ACTIONS.values())
     scenes = list(BENCHMARK_SCENES.values())
@@ -89,8 +89,8 @@ def silhouettes(split, count):
     for plan in plan_split(SyntheticSettings(), split)[:count]:
         masks = draw_clip(plan.seed, motions[plan.action], scenes[plan.scene]).masks[:16:2]
         middle = int(np.nonzero(masks.any(0))[1].mean())
-        centred = np.roll(masks, WIDTH // 2 - middle, axis=2)[:, :, 8:72].astype(np.float32)
-        coarse = centred.reshape(8, 16, 4, 16, 4).mean((2, 4))
+        centered = np.roll(masks, WIDTH // 2 - middle, axis=2)[:, :, 8:72].astype(np.float32)
+        coarse = centered.reshape(8, 16, 4, 16, 4).mean((2, 4))
         features.append(np.abs(np.fft.rfft(coarse, axis=0)).ravel())
         labels.append(plan.action)
     return np.array(features), np.array(labels)

@@ -19,7 +19,7 @@ TILT = 0.14
 """How much lower on screen a nearer point lies, per unit of depth: the viewer looks down a bit."""
 
 SOLE = 0.03
-"""Height of the ankle's and the toe's centre above the ground, in body heights."""
+"""Height of the ankle's and the toe's center above the ground, in body heights."""
 SIDES = ("left", "right")
 SKIN = (
     (1.0, 0.86, 0.74),
@@ -41,7 +41,7 @@ HAIR = (
 
 @dataclass(frozen=True)
 class Body:
-    """Proportions in body heights and colours `[3]` in [0, 1]."""
+    """Proportions in body heights and colors `[3]` in [0, 1]."""
 
     torso: float
     shoulder: float
@@ -55,7 +55,7 @@ class Body:
     """Radius."""
     girth: float
     """Factor on the thickness of everything."""
-    colours: dict[str, Floats]
+    colors: dict[str, Floats]
     """`skin`, `hair`, `shirt`, `trousers`, `shoes`, `sleeve` (forearm) and `shin`."""
 
 
@@ -85,7 +85,7 @@ def draw_body(rng: np.random.Generator) -> Body:
         leg=leg,
         head=rng.uniform(0.080, 0.095),
         girth=rng.uniform(0.88, 1.18),
-        colours={
+        colors={
             "skin": skin,
             "hair": floats(HAIR[rng.integers(len(HAIR))]),
             "shirt": shirt,
@@ -155,7 +155,7 @@ def joints(body: Body, pose: dict[str, Floats]) -> dict[str, Floats]:
 
 
 def _head(body: Body, pose: dict[str, Floats], neck: Floats, spine: Floats) -> dict[str, Floats]:
-    """The head's centre, a point towards the nose, and the middle of the hair behind."""
+    """The head's center, a point towards the nose, and the middle of the hair behind."""
     # The head follows half of the torso's lean.
     up = spine + floats([0, 0, 0.25])
     up /= np.linalg.norm(up, axis=-1, keepdims=True)
@@ -208,14 +208,14 @@ class Segment:
     first: str
     last: str
     radius: tuple[float, float]
-    """At either joint, in body heights; in head radii where `colour` is the head's."""
-    colour: str
+    """At either joint, in body heights; in head radii where `color` is the head's."""
+    color: str
     roundness: float = 1.0
 
 
-def _both(first: str, last: str, radius: tuple[float, float], colour: str) -> list[Segment]:
+def _both(first: str, last: str, radius: tuple[float, float], color: str) -> list[Segment]:
     """The same part on the left and on the right."""
-    return [Segment(f"{side}_{first}", f"{side}_{last}", radius, colour) for side in SIDES]
+    return [Segment(f"{side}_{first}", f"{side}_{last}", radius, color) for side in SIDES]
 
 
 SEGMENTS = (
@@ -253,6 +253,6 @@ def figure(body: Body, pose: dict[str, Floats], place: Placement) -> Parts:
         end=screen[last].swapaxes(0, 1),
         radius=radius * floats(scale)[:, None] * place.height,
         depth=0.5 * (depth[first] + depth[last]).T,
-        colour=np.stack([body.colours[segment.colour] for segment in SEGMENTS]),
+        color=np.stack([body.colors[segment.color] for segment in SEGMENTS]),
         roundness=floats([segment.roundness for segment in SEGMENTS]),
     )

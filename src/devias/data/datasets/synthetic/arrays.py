@@ -1,4 +1,4 @@
-"""Array types and the two ways every picture starts: from numbers and from a colour."""
+"""Array types and the two ways every picture starts: from numbers and from a color."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def floats(values: ArrayLike) -> Floats:
 
 
 def hsv(hue: float, saturation: float, value: float) -> Floats:
-    """One colour `[3]`; the hue wraps around at 1."""
+    """One color `[3]`; the hue wraps around at 1."""
     return floats(colorsys.hsv_to_rgb(hue % 1.0, saturation, value))

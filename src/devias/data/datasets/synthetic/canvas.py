@@ -15,7 +15,7 @@ MARGIN = (4, 8)
 
 @dataclass(frozen=True)
 class Canvas:
-    """Pixel centres in frame coordinates, and the time of every frame."""
+    """Pixel centers in frame coordinates, and the time of every frame."""
 
     width: int
     """Of the frame, in pixels; as is `height`."""
@@ -77,13 +77,13 @@ def wave(value: Floats) -> Floats:
 
 
 def mix(first: Floats, second: Floats, weight: Floats) -> Floats:
-    """Blend two pictures or colours by `weight […]` → planar `[3, …]`."""
+    """Blend two pictures or colors by `weight […]` → planar `[3, …]`."""
     first, second = (_planar(picture, weight.ndim) for picture in (first, second))
     return first + weight * (second - first)
 
 
 def _planar(picture: Floats, ndim: int) -> Floats:
-    """A colour `[3]` or picture `[3, H', W']`, ready to broadcast with weights of `ndim` axes."""
+    """A color `[3]` or picture `[3, H', W']`, ready to broadcast with weights of `ndim` axes."""
     if picture.ndim == 1:
         return picture.reshape(3, *[1] * ndim)
     if picture.ndim < ndim + 1:
@@ -91,15 +91,15 @@ def _planar(picture: Floats, ndim: int) -> Floats:
     return picture
 
 
-def sprinkle(picture: Floats, x: Floats, y: Floats, size: ArrayLike, colour: Floats) -> None:
+def sprinkle(picture: Floats, x: Floats, y: Floats, size: ArrayLike, color: Floats) -> None:
     """Draw n small dots into `picture [3, T, H', W']` in place.
 
     Args:
         picture: changed in place.
-        x: `[T, n]` centres in canvas pixels; those outside are left out.
+        x: `[T, n]` centers in canvas pixels; those outside are left out.
         y: likewise.
         size: radius, a number or `[n]`, at most 1 pixel.
-        colour: `[3]` or `[3, n]`.
+        color: `[3]` or `[3, n]`.
     """
     _, _, height, width = picture.shape
     column, row = np.floor(x).astype(int), np.floor(y).astype(int)
@@ -108,7 +108,7 @@ def sprinkle(picture: Floats, x: Floats, y: Floats, size: ArrayLike, colour: Flo
     column, row = column[inside], row[inside]
     dx, dy = floats(x[inside] - column), floats(y[inside] - row)
     radius = np.broadcast_to(floats(size), x.shape[1:])[dot]
-    ink = np.broadcast_to(floats(colour).reshape(3, -1), (3, x.shape[1]))[:, dot]
+    ink = np.broadcast_to(floats(color).reshape(3, -1), (3, x.shape[1]))[:, dot]
     for v in (-1, 0, 1):
         for u in (-1, 0, 1):
             cover = np.clip(radius + 0.5 - np.hypot(u + 0.5 - dx, v + 0.5 - dy), 0, 1)

@@ -21,7 +21,7 @@ class Parts:
     """`[P, 2]` at the start and at the end."""
     depth: Floats
     """`[T, P]`; larger is nearer and hides what is behind."""
-    colour: Floats
+    color: Floats
     """`[P, 3]`."""
     roundness: Floats
     """`[P]` in [0, 1]: how much darker a part is towards its outline."""
@@ -34,7 +34,7 @@ class Parts:
     def ordered(self) -> Parts:
         """The same parts, in every frame the farthest first.
 
-        Radius, colour and roundness of each slot then change over time: `[T, P, 2]`, `[T, P, 3]`,
+        Radius, color and roundness of each slot then change over time: `[T, P, 2]`, `[T, P, 3]`,
         `[T, P]`.
         """
         order = np.argsort(self.depth, axis=1, kind="stable")
@@ -44,7 +44,7 @@ class Parts:
             end=self.end[rows, order],
             radius=self.radius[order],
             depth=self.depth[rows, order],
-            colour=self.colour[order],
+            color=self.color[order],
             roundness=self.roundness[order],
         )
 
@@ -52,7 +52,7 @@ class Parts:
 def paint(frames: Floats, parts: Parts) -> Bools:
     """Draw the parts into `frames [3, T, H, W]` in place → their silhouette `[T, H, W]`.
 
-    A pixel is covered by `0.5 − distance` of its centre to the outline, clipped to [0, 1]; it
+    A pixel is covered by `0.5 − distance` of its center to the outline, clipped to [0, 1]; it
     belongs to the silhouette from half coverage on. Each part is drawn inside the box that holds
     it over all frames.
     """
@@ -61,7 +61,7 @@ def paint(frames: Floats, parts: Parts) -> Bools:
     # Far limbs are a little darker, which tells them from near ones in the same clothes.
     depth = parts.depth - parts.depth[:, :1]
     nearness = depth / np.maximum(depth[:, -1:], 1e-6)
-    tone = (0.80 + 0.20 * nearness)[..., None] * parts.colour
+    tone = (0.80 + 0.20 * nearness)[..., None] * parts.color
     for p in range(depth.shape[1]):
         start, end, radius = parts.start[:, p], parts.end[:, p], parts.radius[:, p]
         ys, xs = _box(start, end, float(radius.max()), frames.shape[2:])
@@ -96,7 +96,7 @@ def _box(start: Floats, end: Floats, radius: float, size: tuple[int, ...]) -> tu
 def _tapered_capsule(
     xs: slice, ys: slice, start: Floats, end: Floats, radius: Floats
 ) -> tuple[Floats, Floats]:
-    """Signed distance `[T, h, w]` of pixel centres to the outline, and the radius there."""
+    """Signed distance `[T, h, w]` of pixel centers to the outline, and the radius there."""
     x = np.arange(xs.start, xs.stop, dtype=np.float32) + 0.5
     y = np.arange(ys.start, ys.stop, dtype=np.float32) + 0.5
     axis = (end - start)[:, :, None, None]

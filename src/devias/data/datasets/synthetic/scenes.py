@@ -1,4 +1,4 @@
-"""The benchmark's scenes: places a person recognises, a new instance for every clip.
+"""The benchmark's scenes: places a person recognizes, a new instance for every clip.
 
 A scene is a function of random numbers and a canvas that returns a planar picture `[3, H', W']`,
 or `[3, T, H', W']` where something in it moves, in [0, 1]. People stand at 90–97 % of the height.
@@ -73,15 +73,15 @@ def hills(rng: np.random.Generator, canvas: Canvas) -> Floats:
                 x / length * 3 + rng.uniform(0, 6)
             )
         haze = 0.45 * (1 - near)
-        colour = hsv(
+        color = hsv(
             hue + rng.uniform(-0.03, 0.03),
             strength * (1 - haze),
             0.45 + 0.3 * near * rng.uniform(0.7, 1.1),
         )
-        colour = colour * (1 - haze) + haze * floats([0.72, 0.82, 0.93])
+        color = color * (1 - haze) + haze * floats([0.72, 0.82, 0.93])
         texture = 0.84 + 0.30 * canvas.noise(rng, 9 - 4 * near, 3)
         slope = 1 + 0.008 * (y - ridge)
-        picture = mix(picture, colour[:, None, None] * texture * slope, step(y - ridge))
+        picture = mix(picture, color[:, None, None] * texture * slope, step(y - ridge))
     count = int(rng.integers(20, 60))
     flowers = rng.uniform((0, 52), (96, 72), (count, 2)).T[:, None]
     sprinkle(
@@ -130,9 +130,9 @@ def checker_room(rng: np.random.Generator, canvas: Canvas) -> Floats:
     """A room with a chequered floor in perspective, a wall with pictures, a skirting board."""
     x, y = canvas.x, canvas.y
     corner = rng.uniform(36, 42)
-    wall_colour = hsv(rng.uniform(), rng.uniform(0.12, 0.45), rng.uniform(0.65, 0.95))
+    wall_color = hsv(rng.uniform(), rng.uniform(0.12, 0.45), rng.uniform(0.65, 0.95))
     wall = (
-        wall_colour[:, None, None]
+        wall_color[:, None, None]
         * (1.05 - 0.004 * np.abs(x - rng.uniform(0, 80)))
         * (0.9 + 0.003 * y)
     )
@@ -238,7 +238,7 @@ def stadium(rng: np.random.Generator, canvas: Canvas) -> Floats:
 def _crowd(
     rng: np.random.Generator, canvas: Canvas, picture: Floats, top: float, bottom: float
 ) -> Floats:
-    """Rows of fans in four colours between two canvas rows; a third of them bob up and down."""
+    """Rows of fans in four colors between two canvas rows; a third of them bob up and down."""
     columns, rows = np.meshgrid(np.arange(1, 96, 2.9), np.arange(top, bottom, 3.7))
     taken = rng.uniform(size=columns.size) < 0.8
     count = int(taken.sum())
@@ -247,12 +247,12 @@ def _crowd(
     team = rng.uniform()
     hues = (team, team, rng.uniform(), rng.uniform())
     shirts = [hsv(hue, rng.uniform(0.1, 0.8), rng.uniform(0.65, 1)) for hue in hues]
-    colour = np.stack(shirts, 1)[:, rng.integers(0, 4, count)]
+    color = np.stack(shirts, 1)[:, rng.integers(0, 4, count)]
     sits = rng.uniform(size=count) < 0.67
-    sprinkle(picture[:, None], x[None, sits], y[None, sits], 0.9, colour[:, sits])
+    sprinkle(picture[:, None], x[None, sits], y[None, sits], 0.9, color[:, sits])
     picture = np.repeat(picture[:, None], len(canvas.times), axis=1)
     beat = 7 * canvas.times[:, None] + rng.uniform(0, 6, int((~sits).sum()))
-    sprinkle(picture, x[~sits] + 0 * beat, y[~sits] + 0.8 * np.sin(beat), 0.9, colour[:, ~sits])
+    sprinkle(picture, x[~sits] + 0 * beat, y[~sits] + 0.8 * np.sin(beat), 0.9, color[:, ~sits])
     return picture
 
 

@@ -12,7 +12,7 @@ from devias.data.datasets.synthetic.scenes import Scene
 
 
 def _pair(rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Two colours that differ in hue or in lightness."""
+    """Two colors that differ in hue or in lightness."""
     hue = rng.uniform()
     first = hsv(hue, rng.uniform(0.15, 0.8), rng.uniform(0.25, 0.7))
     second = hsv(hue + rng.uniform(0.05, 0.5), rng.uniform(0.1, 0.7), rng.uniform(0.6, 1.0))
@@ -56,7 +56,7 @@ def plaid(rng: np.random.Generator, canvas: Canvas) -> Floats:
 
 
 def clouds(rng: np.random.Generator, canvas: Canvas) -> Floats:
-    """Marbled noise in three colours."""
+    """Marbled noise in three colors."""
     first, second = _pair(rng)
     coarse, fine = canvas.noise(rng, rng.uniform(16, 30), 4), canvas.noise(rng, 9, 3)
     vein = wave(rng.uniform(1.2, 2.5) * coarse + 0.5 * fine)
