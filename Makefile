@@ -23,8 +23,8 @@ demo: $(READY) ## Train a two-token model and DEVIAS on the synthetic benchmark;
 	$(BIN)/devias train experiment=synthetic model=devias paths.run_dir=$(DEMO)/devias
 	$(BIN)/devias report $(DEMO)
 
-test: $(READY) ## Run the tests (minutes)
-	$(BIN)/python -m pytest
+test: $(READY) ## Run the tests, on all cores (minutes)
+	$(BIN)/python -m pytest --numprocesses auto --dist loadscope
 
 test-slow: $(READY) ## Run the tests that train or measure for minutes
 	$(BIN)/python -m pytest -m slow
