@@ -19,7 +19,7 @@ def explain(error: Exception) -> str | None:
     """What went wrong in a job, if its user can mend it; `None` of a fault of the program."""
     match error:
         case DeviasError():
-            return str(error)
+            return _without_worker_trace(str(error))
         case MissingMandatoryValue():
             return f"{error.full_key} is not given: {error.full_key}=…"
         case OmegaConfBaseException():
@@ -59,6 +59,14 @@ def _known(config_name: str, key: str, words: Sequence[str]) -> DictConfig:
             return compose(config_name, choices)
         except HydraException:
             return compose(config_name)
+
+
+def _without_worker_trace(text: str) -> str:
+    """The message alone of an error that PyTorch brings from a loader's process with its trace."""
+    if not re.match(r"Caught \w+ in DataLoader worker process", text):
+        return text
+    *_, message = re.split(r"^devias[\w.]*: ", text, flags=re.MULTILINE)
+    return message.strip()
 
 
 def _one_line(text: str) -> str:

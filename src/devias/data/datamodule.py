@@ -95,8 +95,9 @@ class VideoDataModule(L.LightningDataModule, ABC):
 
     train_split = "train"
     splits: Sequence[str] = ("train", "val", "test")
-    videos_folder = "videos"
-    annotations_folder = "annotations"
+    videos_folder: str | None = None
+    annotations_folder: str | None = None
+    """Where videos and lists lie below `root`, by default."""
     has_ground_truth_masks = False
     bias_aligned_actions: Sequence[int] | None = None
     """For each scene the action it usually comes with, where the dataset defines one."""
@@ -129,8 +130,10 @@ class VideoDataModule(L.LightningDataModule, ABC):
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer videos than ranks
         self.root = Path(root)
-        self.videos = Path(videos) if videos else self.root / self.videos_folder
-        self.annotations = Path(annotations) if annotations else self.root / self.annotations_folder
+        self.videos = Path(videos or self.root / (self.videos_folder or "videos"))
+        self.annotations = Path(
+            annotations or self.root / (self.annotations_folder or "annotations")
+        )
         self.scene_categories = Path(scene_categories) if scene_categories else None
         self.num_actions, self.num_scenes = num_actions, num_scenes
         self.clip_length, self.stride, self.image_size = clip_length, stride, image_size
@@ -235,6 +238,8 @@ class VideoDataModule(L.LightningDataModule, ABC):
     def missing(self, splits: Iterable[str]) -> list[str]:
         """Which files of some splits are not on this machine, one sentence each."""
         missing = []
+        if self.videos_folder and not os.path.exists(self.videos):
+            missing.append(f"{self.videos} does not exist.")
         for split in splits:
             try:
                 self.records(split)
