@@ -1,5 +1,6 @@
 """What every test shares: a repeatable start and the development data where it is present."""
 
+import logging
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,20 @@ torch.set_num_threads(1)
 def _repeatable():
     """Give every test the same random state."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _own_logging():
+    """Undo what a command that runs within a test makes of the program's loggers."""
+    loggers = [x for x in logging.root.manager.loggerDict.values() if isinstance(x, logging.Logger)]
+    before = [(x, x.level, x.disabled, x.propagate) for x in (logging.root, *loggers)]
+    handlers = list(logging.root.handlers)
+    yield
+    for logger, level, disabled, propagate in before:
+        logger.setLevel(level)
+        logger.disabled, logger.propagate = disabled, propagate
+    for handler in [x for x in logging.root.handlers if x not in handlers]:
+        logging.root.removeHandler(handler)
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from devias.cli.command import compose_config
 from devias.cli.masks import compare, load_extractor, names_as_override
-from devias.config.compose import register_resolvers
+from devias.config.compose import compose_plain, register_resolvers
 from devias.errors import ConfigError
 from devias.mask_quality import as_overrides
 from devias.masks.fame import FAME
@@ -19,7 +18,7 @@ CLIPS = "{train:0,val_seen:0,val_unseen:16,test_seen:0,test_unseen:0,scene_only:
 def run(*words):
     register_resolvers()
     overrides = names_as_override(words)
-    return compare(compose_config("mask_quality", overrides), overrides)
+    return compare(compose_plain("mask_quality", overrides), overrides)
 
 
 def test_it_compares_and_writes_a_table_and_a_figure(tmp_path, capsys):
@@ -91,6 +90,6 @@ def test_the_options_of_the_earlier_program_are_understood():
         'extractors=["fame","fame:beta=0.3"]',
     ]  # fmt: skip
     register_resolvers()
-    config = compose_config("mask_quality", overrides)
+    config = compose_plain("mask_quality", overrides)
     assert OmegaConf.to_container(config.extractors) == ["fame", "fame:beta=0.3"]
     assert as_overrides([]) == []

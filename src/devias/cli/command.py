@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -72,14 +70,6 @@ def command_line() -> str:
     program = Path(sys.argv[0]).stem
     words = ["devias"] if program in PROGRAMS else ["python", "-m", f"devias.{program}"]
     return shlex.join([*words, *sys.argv[1:]])
-
-
-def compose_config(config_name: str, overrides: Sequence[str]) -> DictConfig:
-    """A configuration of `conf/` with overrides, inside a command or without one."""
-    if GlobalHydra.instance().is_initialized():
-        return compose(config_name, list(overrides))
-    with initialize_config_dir(config_dir(), version_base="1.3"):
-        return compose(config_name, list(overrides))
 
 
 class _Job:

@@ -21,9 +21,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
-from devias.cli.command import command, compose_config
+from devias.cli.command import command
 from devias.cli.messages import explain_words
 from devias.config import config_dir
+from devias.config.compose import compose_plain
 from devias.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def load_extractor(name: str, overrides: Sequence[str] = ()) -> MaskExtractor | 
     option, _, changes = name.partition(":")
     keys = [f"masks.{change}" for change in changes.split(",") if change]
     try:
-        config = compose_config("mask_quality", [*overrides, f"masks={option}", *keys])
+        config = compose_plain("mask_quality", [*overrides, f"masks={option}", *keys])
     except HydraException as error:
         raise ConfigError(explain_words(error, "mask_quality", [f"masks={option}"])) from error
     return None if config.masks is None else instantiate(config.masks)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from devias.config import config_dir
+from devias.config.compose import compose_plain
 from devias.config.overrides import near_key
 from devias.errors import DeviasError, did_you_mean
 
@@ -54,11 +53,10 @@ def explain_words(error: Exception, config_name: str, words: Sequence[str]) -> s
 def _known(config_name: str, key: str, words: Sequence[str]) -> DictConfig:
     """The configuration with the groups that the words choose, if these can be chosen."""
     choices = [word for word in words if re.match(rf"(?!{key}=)[\w/]+=[^,]+$", word)]
-    with initialize_config_dir(config_dir(), version_base="1.3"):
-        try:
-            return compose(config_name, choices)
-        except HydraException:
-            return compose(config_name)
+    try:
+        return compose_plain(config_name, choices)
+    except HydraException:
+        return compose_plain(config_name, [])
 
 
 def _without_worker_trace(text: str) -> str:

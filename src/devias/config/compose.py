@@ -66,6 +66,12 @@ def compose(*overrides: str, config_name: str = "train") -> DictConfig:
         return config
 
 
+def compose_plain(config_name: str, overrides: Iterable[str]) -> DictConfig:
+    """One of the shipped configurations with overrides, as written; inside a command, too."""
+    with _own_hydra():
+        return _compose(config_name, overrides)
+
+
 @functools.lru_cache(maxsize=64)
 def compose_raw(*overrides: str) -> tuple[DictConfig, dict[str, str | None]]:
     """A training configuration as written, to compare with, and the option that each group took.
