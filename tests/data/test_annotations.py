@@ -1,5 +1,6 @@
 """Every list, whatever its bytes, is read or refused by name."""
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from devias.data.annotations import (
     AnnotationError,
     RowError,
     class_number,
+    first_line,
+    read_csv,
     read_records,
     read_rows,
     relative_path,
@@ -86,6 +89,57 @@ def test_segments_of_a_video_may_repeat(tmp_path):
     path.write_text("a.mp4\na.mp4\n")
     records = read_records(path, lambda text, source: VideoRecord(Path(text), start=0.5, end=1.0))
     assert len(records) == 2
+
+
+def read_columns(folder: Path, content: bytes) -> list[tuple[str, str, int]]:
+    path = folder / "list.csv"
+    path.write_bytes(content)
+
+    def parse(row: dict[str, str], source: str) -> tuple[str, str, int]:
+        return row["a"], row.get("c", "none"), int(source.removeprefix(f"{path}:"))
+
+    return read_csv(path, ("a", "b"), parse)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n"])
+def test_csv_fields_by_column(tmp_path, mark, ending):
+    lines = [b'b , "a",c', b"", b'1,"x, ""y""",z', "2,ü\u3000,".encode()]
+    rows = read_columns(tmp_path, mark + ending.join(lines))
+    assert rows == [('x, "y"', "z", 3), ("ü\u3000", "", 4)]
+    assert read_columns(tmp_path, b"a,b\n1,2") == [("1", "none", 2)]
+    assert first_line(tmp_path / "list.csv") == "a,b"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"", ": the list is empty"),
+        (b"a,b\n", ": the list is empty"),
+        (b"a,c\n1,2\n", ", line 1: the header lacks b, got 'a,c'"),
+        (b"\na,b,a\n", ", line 2: the header names a column twice"),
+        (b"a,b,\xff\n", ", line 1: byte 0xff is not UTF-8"),
+        (b'a,b\n1,2\n1,"2\n3"\n', r", line 3: quotes that do not match[^\n]*\n  line 4: 1 fields"),
+        (b'a,b\n1,"2"3\n', ", line 2: quotes that do not match"),
+        (b"a,b\n1,2,3\n", ", line 2: 3 fields, but the header has 2, got '1,2,3'"),
+        (b"a,b\n1,\x00\n", r", line 2: the control character U\+0000"),
+    ],
+)
+def test_csv_errors_name_file_and_line(tmp_path, content, why):
+    with pytest.raises(AnnotationError, match=rf"list\.csv{why}"):
+        read_columns(tmp_path, content)
+
+
+FIELDS = st.text("ab,\" é'", max_size=8).filter(lambda text: text == text.lstrip(" "))
+
+
+@given(st.lists(st.tuples(FIELDS, FIELDS, FIELDS), min_size=1, max_size=4))
+@settings(deadline=None)  # it writes files
+def test_csv_reads_what_was_written(tmp_path_factory, rows):
+    path = tmp_path_factory.getbasetemp() / "written.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("a", "b", "c"), *rows])
+    assert read_csv(path, "abc", lambda row, source: tuple(row[name] for name in "abc")) == rows
 
 
 def test_rows_are_split_from_the_right():

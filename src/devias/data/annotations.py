@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import gc
 import posixpath
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,6 +15,7 @@ from devias.data.records import VideoRecord
 from devias.errors import DeviasError
 
 Parsed = TypeVar("Parsed")
+Row = TypeVar("Row")
 
 MAX_LINE = 65_536
 """Characters; the longest rows of any dataset, HVU's lists of tags, have some thousands."""
@@ -54,13 +57,53 @@ def read_rows(path: Path, parse: Callable[[str, str], Parsed]) -> list[Parsed]:
             all; a file that cannot be read.
         FileNotFoundError: there is no such file.
     """
-    collecting = gc.isenabled()
-    gc.disable()  # rows make no cycles, and looking for them takes a third of a long list's time
+    return _parse_rows(path, _numbered_lines(path), parse)
+
+
+def read_csv(
+    path: Path, columns: Sequence[str], parse: Callable[[dict[str, str], str], Parsed]
+) -> list[Parsed]:
+    """Parse the rows of a csv file below its header, as `read_rows` does.
+
+    Fields may stand in double quotes, but not go on in the next line.
+
+    Args:
+        path: of the file.
+        columns: what the header must name, in any order and among others.
+        parse: takes a row's fields by column, and its place `file:line`; raises `RowError`.
+
+    Raises:
+        AnnotationError: as `read_rows`, or the header is broken.
+        FileNotFoundError: there is no such file.
+    """
+    lines = _numbered_lines(path)
+    line, text = next(lines, (None, ""))
     try:
-        return _read_rows(path, parse)
-    finally:
-        if collecting:
-            gc.enable()
+        header = [name.strip() for name in _csv_fields(_clean(text))]
+        if line and (missing := [name for name in columns if name not in header]):
+            raise RowError(f"the header lacks {', '.join(missing)}, got {text!r}")
+        if len(set(header)) < len(header):
+            raise RowError(f"the header names a column twice, got {text!r}")
+    except RowError as error:
+        raise AnnotationError(path, line, _short(str(error))) from None
+
+    def parse_fields(text: str, source: str) -> Parsed:
+        fields = _csv_fields(text)
+        if len(fields) != len(header):
+            raise RowError(f"{len(fields)} fields, but the header has {len(header)}, got {text!r}")
+        return parse(dict(zip(header, fields, strict=True)), source)
+
+    return _parse_rows(path, lines, parse_fields)
+
+
+def first_line(path: Path) -> str:
+    """The first line that is not empty, to tell formats apart; empty if there is none.
+
+    Raises:
+        AnnotationError: the file cannot be read.
+        FileNotFoundError: there is no such file.
+    """
+    return next(_numbered_lines(path), (1, ""))[1]
 
 
 def read_records(path: Path, parse: Callable[[str, str], VideoRecord]) -> list[VideoRecord]:
@@ -68,15 +111,14 @@ def read_records(path: Path, parse: Callable[[str, str], VideoRecord]) -> list[V
 
     Segments may, as they do in ActivityNet's own lists.
     """
-    places: dict[Path, str] = {}
+    return read_rows(path, _no_video_twice(parse))
 
-    def parse_new(text: str, source: str) -> VideoRecord:
-        record = parse(text, source)
-        if record.start is None and (first := places.setdefault(record.path, source)) != source:
-            raise RowError(f"the same video as in {first}, {record.path}")
-        return record
 
-    return read_rows(path, parse_new)
+def read_csv_records(
+    path: Path, columns: Sequence[str], parse: Callable[[dict[str, str], str], VideoRecord]
+) -> list[VideoRecord]:
+    """The records of a csv file with a header, as `read_csv` and `read_records`."""
+    return read_csv(path, columns, _no_video_twice(parse))
 
 
 def split_row(text: str, layout: str) -> list[str]:
@@ -120,18 +162,43 @@ def relative_path(text: str) -> str:
     return path
 
 
-def _read_rows(path: Path, parse: Callable[[str, str], Parsed]) -> list[Parsed]:
-    """As `read_rows`."""
+def _no_video_twice(parse: Callable[[Row, str], VideoRecord]) -> Callable[[Row, str], VideoRecord]:
+    """`parse`, but a whole video that an earlier row has is an error."""
+    places: dict[Path, str] = {}
+
+    def parse_new(row: Row, source: str) -> VideoRecord:
+        record = parse(row, source)
+        if record.start is None and (first := places.setdefault(record.path, source)) != source:
+            raise RowError(f"the same video as in {first}, {record.path}")
+        return record
+
+    return parse_new
+
+
+@contextmanager
+def _gc_paused() -> Iterator[None]:
+    """Rows make no cycles, and looking for them takes a third of a long list's time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
+@_gc_paused()
+def _parse_rows(
+    path: Path, lines: Iterable[tuple[int, str]], parse: Callable[[str, str], Parsed]
+) -> list[Parsed]:
+    """As `read_rows`, given the numbered lines."""
     rows: list[Parsed] = []
     problems: list[tuple[int, str]] = []
-    for line, text in _numbered_lines(path):
+    for line, text in lines:
         try:
-            if stray := _STRAY.search(text):
-                raise RowError(_describe(stray[0]))
-            rows.append(parse(text, f"{path}:{line}"))
+            rows.append(parse(_clean(text), f"{path}:{line}"))
         except RowError as error:
-            why = str(error)
-            problems.append((line, why if len(why) <= MAX_WHY else f"{why[:200]} … {why[-80:]}"))
+            problems.append((line, _short(str(error))))
     if problems:
         line, why = problems[0]
         others = [f"\n  line {number}: {text}" for number, text in problems[1:MAX_SHOWN]]
@@ -156,6 +223,25 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise
     except OSError as error:
         raise AnnotationError(path, None, f"cannot be read: {error.strerror}") from error
+
+
+def _csv_fields(text: str) -> list[str]:
+    """The fields of one row."""
+    try:
+        return next(csv.reader((text,), skipinitialspace=True, strict=True))
+    except csv.Error as error:
+        raise RowError(f"quotes that do not match ({error}) in {text!r}") from None
+
+
+def _clean(text: str) -> str:
+    """The row, unless it holds a character that none may hold."""
+    if stray := _STRAY.search(text):
+        raise RowError(_describe(stray[0]))
+    return text
+
+
+def _short(why: str) -> str:
+    return why if len(why) <= MAX_WHY else f"{why[:200]} … {why[-80:]}"
 
 
 def _describe(stray: str) -> str:
