@@ -65,6 +65,7 @@ def train(config: DictConfig, new_folder: bool = False) -> dict[str, float]:
     """
     # Imported here so that `--help` and `--cfg job` answer at once.
     from devias.training.checkpoints import resume_from
+    from devias.training.data import count_classes
     from devias.training.preflight import preflight
     from devias.training.run import build_run
     from devias.training.run_folder import claimed_folder
@@ -73,6 +74,7 @@ def train(config: DictConfig, new_folder: bool = False) -> dict[str, float]:
     if config.check:
         log.info("nothing is missing for this run")
         return {}
+    count_classes(config)
     with claimed_folder(config, new_folder):
         resume = resume_from(config)
         with closing(build_run(config)) as run:

@@ -6,12 +6,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
+from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
+from devias.config.instantiate import instantiate
 from devias.data.datamodule import MissingDataError, VideoDataModule
 from devias.errors import ConfigError
 from devias.evaluation.protocol import EvalSet, Protocol
 from devias.structures import ClipBatch
+
+
+def count_classes(config: DictConfig) -> None:
+    """Write down, in place, the class counts that are left to the data (`null`).
+
+    The model is built for them, and checkpoints hold them.
+    """
+    unset = [name for name in ("num_actions", "num_scenes") if config.data[name] is None]
+    if unset:
+        data: VideoDataModule = instantiate(config.data)
+        data.records(data.train_split)
+        for name in unset:
+            config.data[name] = getattr(data, name)
 
 
 class RunData(L.LightningDataModule):
