@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from typing import Any, get_type_hints
 
-from devias.errors import ConfigError
+from devias.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -65,9 +64,8 @@ class Recipe:
         known = [field.name for field in fields(cls)]
         for key in map(str, settings):
             if key not in known:
-                near = get_close_matches(key, known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-                raise ConfigError(f"unknown configuration key 'recipe.{key}'; {hint}")
+                hint = did_you_mean(key, known) or f"; known are {', '.join(known)}"
+                raise ConfigError(f"unknown configuration key 'recipe.{key}'{hint}")
         for key in known:
             if key not in settings:
                 raise ConfigError(f"recipe.{key} is missing")

@@ -170,7 +170,7 @@ def build_stage(config: DictConfig, losses: Mapping[str, LossTerm]) -> BatchStag
 def build_data(config: DictConfig, stage: BatchStage, batch_size: int) -> RunData:
     """The data modules of training and protocol, with the stage in their hands.
 
-    Evaluation sets of other data are sized and sampled as the training data is.
+    The configurations in `eval_data` say how the clips of other evaluation sets are made.
     """
     protocol = instantiate(config.protocol)
     given: dict[str, Any] = {
