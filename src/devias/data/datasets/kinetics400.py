@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from devias.data.annotations import (
@@ -52,7 +53,7 @@ class Kinetics400(VideoDataModule):
         classes = (self.annotations / name for name in CLASS_FILES)
         self.class_file = next((path for path in classes if path.exists()), None)
 
-    @property
+    @cached_property  # the official lists are long, and every split needs their names
     def action_names(self) -> list[str]:
         """The names as `abseiling`, `air drumming`; `action 7` where no file has them."""
         if self.class_file:
