@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -98,6 +99,8 @@ class VideoDataModule(L.LightningDataModule, ABC):
     videos_folder: str | None = None
     annotations_folder: str | None = None
     """Where videos and lists lie below `root`, by default."""
+    recording_name: str | None = None
+    """A pattern of file names; its group is the same where files are cut from one recording."""
     has_ground_truth_masks = False
     bias_aligned_actions: Sequence[int] | None = None
     """For each scene the action it usually comes with, where the dataset defines one."""
@@ -180,6 +183,11 @@ class VideoDataModule(L.LightningDataModule, ABC):
     @abstractmethod
     def how_to_get(self) -> str:
         """What to download from where and where to put it; part of the error on missing data."""
+
+    def recording_of(self, record: VideoRecord) -> str:
+        """What videos cut from one recording have in common, to find leaks."""
+        match = re.match(self.recording_name, record.path.name) if self.recording_name else None
+        return match[1] if match else str(record.path)
 
     # What follows from it.
 

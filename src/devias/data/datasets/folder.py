@@ -163,6 +163,11 @@ class Folder(VideoDataModule):
             if name == split
         ]
 
+    def recording_of(self, record: VideoRecord) -> str:
+        """The group that a drawn split keeps together."""
+        name = record.path.relative_to(self.videos).as_posix()
+        return name if self.group == "file" else source_name(name)
+
     def add_train(self) -> None:
         """As the base, and say what was found and what is assumed."""
         if self._train is None and self._rank()[0] == 0:

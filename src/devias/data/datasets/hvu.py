@@ -46,6 +46,7 @@ class HVU(VideoDataModule):
     splits = ("train", "seen", "unseen")
     videos_folder = "videos"
     annotations_folder = "annotations"
+    recording_name = r"(.+)_[\d.]+_[\d.]+"
 
     def __init__(self, root: str, suffix: str = ".mp4", **settings: object) -> None:
         super().__init__(root, **settings)  # type: ignore[arg-type]

@@ -46,6 +46,7 @@ class Kinetics400(VideoDataModule):
 
     videos_folder = "videos"
     annotations_folder = "annotations"
+    recording_name = r"(.+)_\d{6}_\d{6}"
 
     def __init__(self, root: str, suffix: str = ".mp4", **settings: object) -> None:
         super().__init__(root, **settings)  # type: ignore[arg-type]

@@ -29,6 +29,7 @@ class UCF101(VideoDataModule):
 
     videos_folder = "UCF-101"
     annotations_folder = "ucfTrainTestlist"
+    recording_name = r"v_(\w+_g\d+)_c"
 
     def __init__(self, root: str, split: int = 1, **settings: object) -> None:
         super().__init__(root, **settings)  # type: ignore[arg-type]

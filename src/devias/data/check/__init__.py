@@ -1,0 +1,1 @@
+"""What is wrong with a dataset on this machine, and what its lists hold."""
