@@ -14,6 +14,7 @@ COMMANDS = {
     "labels": "make a dataset's masks and scene labels once",
     "masks": "compare mask extractors",
     "report": "a table and a figure of many runs",
+    "transcode": "make smaller copies of videos that decode faster",
 }
 """The files of this folder that are commands, and what each does."""
 

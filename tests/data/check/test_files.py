@@ -1,28 +1,8 @@
-import operator
-import os
-
 import numpy as np
-import pytest
 
-from devias.data.check.files import (
-    VideoState,
-    WorkerDiedError,
-    equal_files,
-    in_parallel,
-    inspect_videos,
-)
+from devias.data.check.files import VideoState, equal_files, inspect_videos
 from devias.data.records import VideoRecord
 from media import numbered_frame, write_video
-
-
-@pytest.mark.parametrize("processes", [0, 2])
-def test_outcomes_come_in_order(processes):
-    assert list(in_parallel(operator.neg, range(19), processes)) == [-n for n in range(19)]
-
-
-def test_a_process_that_dies_is_told():
-    with pytest.raises(WorkerDiedError, match=r"data\.num_workers=0"):
-        list(in_parallel(os._exit, [1, 1], 1))
 
 
 def test_each_fault_is_found(tmp_path):

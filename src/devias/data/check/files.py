@@ -5,33 +5,24 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
 from devias.data.dataset import read_frames
 from devias.data.frame_indices import Indices
+from devias.data.parallel import in_parallel
 from devias.data.readers import VideoError
 from devias.data.records import VideoRecord
-from devias.errors import DeviasError
 
-Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
 FileFault = Literal["missing", "unreadable", "short"]
 
 BATCH_OF_FRAMES = 256
 """Frames decoded at once where all are looked at."""
-
-
-class WorkerDiedError(DeviasError, RuntimeError):
-    """A process that worked on videos is gone, as after a fault in a decoder or without memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +32,6 @@ class VideoState:
     num_frames: int
     fault: FileFault | None = None
     detail: str = ""
-
-
-def in_parallel(
-    work: Callable[[Item], Outcome], items: Sequence[Item], processes: int
-) -> Iterator[Outcome]:
-    """The outcomes in order.
-
-    Args:
-        work: that a process can be handed.
-        items: likewise.
-        processes: 0: in this one.
-
-    Raises:
-        WorkerDiedError: a process is gone.
-    """
-    if not processes:
-        yield from map(work, items)
-        return
-    # Forked processes would inherit the locks of libraries' threads.
-    with ProcessPoolExecutor(processes, get_context("forkserver")) as pool:
-        try:
-            yield from pool.map(work, items, chunksize=8)
-        except BrokenProcessPool as error:
-            raise WorkerDiedError(
-                "a process that works on videos died, of a fault in a decoder or for want of "
-                "memory; data.num_workers=0 stops at the file that did it"
-            ) from error
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def inspect_videos(
