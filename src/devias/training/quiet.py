@@ -17,6 +17,7 @@ SUPPRESSED_WARNINGS = (
     r"It is recommended to use `self\.log\(.*sync_dist=True",  # our metrics are summed over ranks
     r"Checkpoint directory .* exists and is not empty",  # resuming does just that
     r"You're resuming from a checkpoint that ended before the epoch ended",  # our samplers go on
+    r"The number of training batches .* is smaller than the logging interval",  # epochs are told
     r"The '\w+_dataloader' does not have many workers",  # data.num_workers is a choice
 )
 

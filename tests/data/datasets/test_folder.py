@@ -269,7 +269,7 @@ def videos(root: Path, *names: str) -> Path:
 
 def configured(folder: Path, *overrides: str):
     return compose(
-        "experiment=own_small",
+        "experiment=own",
         f"data.root={folder / 'data'}",
         f"paths.run_dir={folder / 'run'}",
         "logger=csv",
