@@ -168,7 +168,9 @@ def test_what_is_no_checkpoint_is_refused_by_name_and_never_run(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "x.ckpt"
     damaged(kind, path)
-    with pytest.raises(CheckpointError, match=r"x\.ckpt is not a readable checkpoint: .*truncated"):
+    with pytest.raises(
+        CheckpointError, match=r"x\.ckpt is not a readable checkpoint: is (truncated|refused)"
+    ):
         load_checkpoint(path)
     assert not (tmp_path / "ran").exists()
     with pytest.raises(CheckpointError, match=r"x\.ckpt is not a readable"):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
-import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from omegaconf import DictConfig
 
@@ -16,6 +14,8 @@ from devias.errors import ConfigError, DeviasError
 from devias.training.callbacks import LAYOUT, StoreConfig
 from devias.training.resume import check_settings
 from devias.training.run import Run
+from devias.weights.errors import WeightsError
+from devias.weights.torch_file import load_torch_file
 
 
 class CheckpointError(DeviasError, RuntimeError):
@@ -72,11 +72,10 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
-    except Exception as error:  # whatever damaged bytes provoke in the unpickler
+        content = load_torch_file(path)
+    except WeightsError as error:
         raise CheckpointError(
-            f"{path} is not a readable checkpoint: it is truncated, another kind of file, or holds "
-            f"Python objects, which loading would run ({type(error).__name__})"
+            f"{path} is not a readable checkpoint: {str(error).removeprefix(f'{path} ')}"
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a checkpoint")
