@@ -8,6 +8,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +29,9 @@ MAX_WHY = 300
 # list means as such, and bytes that are not UTF-8, which are read as lone surrogates.
 _STRAY = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ufeff\ud800-\udfff]")
 _LAST_FIELD = r"(?:[ \t]*,[ \t]*|[ \t]+)([^ \t,]+)"
+_YOUTUBE_ID = re.compile(r"[\w-]+", re.ASCII)
+_PLAIN_PATH = re.compile(r"[^/\\:.][^/\\:]{0,199}(/[^/\\:.][^/\\:]{0,199}){0,9}")
+"""What most paths are: below the folder, and as they should be spelt."""
 
 
 class AnnotationError(DeviasError, ValueError):
@@ -131,7 +135,7 @@ def split_row(text: str, layout: str) -> list[str]:
     Raises:
         RowError: there are too few fields.
     """
-    fields = re.fullmatch(r"([^\t]*[^ \t,])" + _LAST_FIELD * layout.count(" "), text)
+    fields = _row_pattern(layout).fullmatch(text)
     if fields is None:
         raise RowError(f"expected '{layout}', got {text!r}")
     return list(fields.groups())
@@ -148,12 +152,25 @@ def class_number(text: str) -> int:
     return int(text)
 
 
+def youtube_id(text: str) -> str:
+    """The video's id `text`.
+
+    Raises:
+        RowError: it is none.
+    """
+    if _YOUTUBE_ID.fullmatch(text) is None:
+        raise RowError(f"{text!r} is not a YouTube id")
+    return text
+
+
 def relative_path(text: str) -> str:
     """A path below the folder of the videos, without needless dots and slashes.
 
     Raises:
         RowError: it is absolute, leads elsewhere or cannot be a file's.
     """
+    if _PLAIN_PATH.fullmatch(text):
+        return text
     if text[:1] == "/" or text[1:3] == ":/" or "\\" in text or "/../" in f"/{text}/":
         raise RowError(f"expected a path below the folder of the videos, got {text!r}")
     path = posixpath.normpath(text)
@@ -164,12 +181,12 @@ def relative_path(text: str) -> str:
 
 def _no_video_twice(parse: Callable[[Row, str], VideoRecord]) -> Callable[[Row, str], VideoRecord]:
     """`parse`, but a whole video that an earlier row has is an error."""
-    places: dict[Path, str] = {}
+    places: dict[Path | str, str] = {}
 
     def parse_new(row: Row, source: str) -> VideoRecord:
         record = parse(row, source)
-        if record.start is None and (first := places.setdefault(record.path, source)) != source:
-            raise RowError(f"the same video as in {first}, {record.path}")
+        if record.start is None and (first := places.setdefault(record.file, source)) != source:
+            raise RowError(f"the same video as in {first}, {record.file}")
         return record
 
     return parse_new
@@ -194,9 +211,10 @@ def _parse_rows(
     """As `read_rows`, given the numbered lines."""
     rows: list[Parsed] = []
     problems: list[tuple[int, str]] = []
+    name = str(path)
     for line, text in lines:
         try:
-            rows.append(parse(_clean(text), f"{path}:{line}"))
+            rows.append(parse(_clean(text), f"{name}:{line}"))
         except RowError as error:
             problems.append((line, _short(str(error))))
     if problems:
@@ -214,7 +232,7 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Line numbers from 1 and lines, stripped of blanks but not of Unicode's other spaces."""
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape") as file:
-            for line, text in enumerate(iter(lambda: file.readline(MAX_LINE), ""), start=1):
+            for line, text in enumerate(iter(partial(file.readline, MAX_LINE), ""), start=1):
                 if len(text) == MAX_LINE:
                     raise AnnotationError(path, line, f"longer than {MAX_LINE} characters")
                 if stripped := text.strip(" \t\n"):
@@ -225,8 +243,15 @@ def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise AnnotationError(path, None, f"cannot be read: {error.strerror}") from error
 
 
+@cache
+def _row_pattern(layout: str) -> re.Pattern[str]:
+    return re.compile(r"([^\t]*[^ \t,])" + _LAST_FIELD * layout.count(" "))
+
+
 def _csv_fields(text: str) -> list[str]:
     """The fields of one row."""
+    if '"' not in text:
+        return text.split(",") if ", " not in text else [x.lstrip(" ") for x in text.split(",")]
     try:
         return next(csv.reader((text,), skipinitialspace=True, strict=True))
     except csv.Error as error:
@@ -235,7 +260,7 @@ def _csv_fields(text: str) -> list[str]:
 
 def _clean(text: str) -> str:
     """The row, unless it holds a character that none may hold."""
-    if stray := _STRAY.search(text):
+    if not text.isprintable() and (stray := _STRAY.search(text)):
         raise RowError(_describe(stray[0]))
     return text
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from operator import attrgetter
 from pathlib import Path
 from typing import overload
 
@@ -17,7 +19,8 @@ from devias.structures import UNKNOWN
 class VideoRecord:
     """One video, or one segment of a video, with its labels."""
 
-    path: Path
+    file: Path | str
+    """A string where a list may be long: a million of them become paths in 6 s and 0.5 GB."""
     action: int = UNKNOWN
     scene: int = UNKNOWN
     masks: Path | None = None
@@ -28,6 +31,14 @@ class VideoRecord:
     source: str = ""
     """`file:line` of the annotation, for messages."""
 
+    @property
+    def path(self) -> Path:
+        """The video file, image or folder of stills."""
+        return Path(self.file)
+
+
+_values = attrgetter(*(field.name for field in fields(VideoRecord)))
+
 
 class PackedRecords(Sequence[VideoRecord]):
     """Records as one array of bytes, which the worker processes of a loader share.
@@ -37,9 +48,13 @@ class PackedRecords(Sequence[VideoRecord]):
     """
 
     def __init__(self, records: Sequence[VideoRecord]) -> None:
-        parts = [pickle.dumps(record, pickle.HIGHEST_PROTOCOL) for record in records]
-        self._ends = np.cumsum([len(part) for part in parts])
-        self._bytes = np.frombuffer(b"".join(parts), np.uint8)
+        packed = bytearray()
+        ends = array("q")
+        for record in records:
+            packed += pickle.dumps(_values(record), pickle.HIGHEST_PROTOCOL)
+            ends.append(len(packed))
+        self._ends = np.frombuffer(ends, np.int64)
+        self._bytes = np.frombuffer(packed, np.uint8)
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -55,4 +70,4 @@ class PackedRecords(Sequence[VideoRecord]):
             return [self[place] for place in range(*index.indices(len(self)))]
         place = range(len(self))[index]
         start = self._ends[place - 1] if place else 0
-        return pickle.loads(self._bytes[start : self._ends[place]].data)
+        return VideoRecord(*pickle.loads(self._bytes[start : self._ends[place]].data))

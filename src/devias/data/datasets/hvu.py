@@ -15,6 +15,7 @@ from devias.data.annotations import (
     read_records,
     relative_path,
     split_row,
+    youtube_id,
 )
 from devias.data.datamodule import VideoDataModule
 from devias.data.records import VideoRecord
@@ -117,7 +118,7 @@ def read_released_list(path: Path, videos: Path, suffix: str = ".mp4") -> list[V
 
     def parse(text: str, source: str) -> VideoRecord:
         name, action, scene = split_row(text, "<video> <action> <scene>")
-        video = videos / relative_path(name + suffix)
+        video = f"{videos}/{relative_path(name + suffix)}"
         return VideoRecord(video, class_number(action), class_number(scene), source=source)
 
     return read_records(path, parse)
@@ -141,13 +142,11 @@ def read_tag_list(
     actions, scenes = tags["action"], tags["scene"]
 
     def parse(row: dict[str, str], source: str) -> VideoRecord:
-        names, video = set(row["Tags"].split("|")), row["youtube_id"]
+        names, video = set(row["Tags"].split("|")), youtube_id(row["youtube_id"])
         if unknown := names - known:
             raise RowError(f"there is no tag {min(unknown)!r}")
-        if not re.fullmatch(r"[\w-]+", video, re.ASCII):
-            raise RowError(f"{video!r} is not a YouTube id")
         start, end = _seconds(row["time_start"]), _seconds(row["time_end"])
-        file = videos / relative_path(f"{video}_{start}_{end}{suffix}")
+        file = f"{videos}/{relative_path(f'{video}_{start}_{end}{suffix}')}"
         return VideoRecord(file, _only(names, actions), _only(names, scenes), source=source)
 
     columns = ("Tags", "youtube_id", "time_start", "time_end")

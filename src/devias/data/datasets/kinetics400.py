@@ -17,11 +17,13 @@ from devias.data.annotations import (
     read_records,
     relative_path,
     split_row,
+    youtube_id,
 )
 from devias.data.class_names import ClassNames, read_class_names
 from devias.data.datamodule import VideoDataModule
 from devias.data.records import VideoRecord
 
+SECONDS = re.compile(r"([0-9]{1,6})(?:\.0+)?")
 CLASS_FILES = ("label_map_k400.txt", "labels.csv")
 
 
@@ -99,18 +101,16 @@ def read_official_list(
     Raises:
         AnnotationError: a row is broken, or a video stands there twice.
     """
-    labels = {name: label for label, name in enumerate(names)}
-    folders = {name: _class_folder(videos, name) for name in names}
+    classes = {name: (label, _class_folder(videos, name)) for label, name in enumerate(names)}
 
     def parse(row: dict[str, str], source: str) -> VideoRecord:
-        name, video = row["label"], row["youtube_id"]
-        if name not in labels:
+        name, video = row["label"], youtube_id(row["youtube_id"])
+        if name not in classes:
             raise RowError(f"there is no class {name!r}")
-        if not re.fullmatch(r"[\w-]+", video, re.ASCII):
-            raise RowError(f"{video!r} is not a YouTube id")
-        start, end = _second(row["time_start"]), _second(row["time_end"])
-        relative = relative_path(f"{folders[name]}/{video}_{start:06d}_{end:06d}{suffix}")
-        return VideoRecord(videos / relative, labels[name], source=source)
+        label, folder = classes[name]
+        start, end = _six_digits(row["time_start"]), _six_digits(row["time_end"])
+        file = f"{videos}/" + relative_path(f"{folder}/{video}_{start}_{end}{suffix}")
+        return VideoRecord(file, label, source=source)
 
     return read_csv_records(path, ("label", "youtube_id", "time_start", "time_end"), parse)
 
@@ -134,7 +134,7 @@ def read_path_list(path: Path, videos: Path, names: Sequence[str] = ()) -> list[
         folder = relative.rpartition("/")[0].rpartition("/")[2]
         if labels.get(folder, label) != label:
             raise RowError(f"{folder} is class {labels[folder]}, but the row says {label}")
-        return VideoRecord(videos / relative, label, source=source)
+        return VideoRecord(f"{videos}/{relative}", label, source=source)
 
     return read_records(path, parse)
 
@@ -208,8 +208,9 @@ def _underscored(name: str) -> str:
     return name.replace(" ", "_")
 
 
-def _second(text: str) -> int:
+def _six_digits(text: str) -> str:
     """Whole seconds, as the names of files have them."""
-    if not re.fullmatch(r"[0-9]{1,6}(\.0+)?", text):
+    seconds = SECONDS.fullmatch(text)
+    if seconds is None:
         raise RowError(f"{text!r} is not a whole number of seconds")
-    return int(float(text))
+    return seconds[1].zfill(6)

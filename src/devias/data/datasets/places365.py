@@ -104,7 +104,7 @@ def read_image_list(path: Path, images: Path) -> list[VideoRecord]:
 
     def parse(text: str, source: str) -> VideoRecord:
         name, label = split_row(text, "<image> <label>")
-        image = images / relative_path(name.removeprefix("/"))
+        image = f"{images}/{relative_path(name.removeprefix('/'))}"
         return VideoRecord(image, scene=class_number(label), source=source)
 
     return read_records(path, parse)

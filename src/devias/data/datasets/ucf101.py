@@ -86,7 +86,7 @@ def read_split_list(path: Path, videos: Path, names: list[str]) -> list[VideoRec
         label = labels[folder]
         if row[2] and class_number(row[2]) - 1 != label:
             raise RowError(f"{folder} is class {label + 1}, but the row says {row[2]}")
-        return VideoRecord(videos / relative, label, source=source)
+        return VideoRecord(f"{videos}/{relative}", label, source=source)
 
     return read_records(path, parse)
 
@@ -114,7 +114,7 @@ def read_released_list(
         if not folder:
             raise RowError(f"expected '<ClassName>/<video>.avi <label>', got {text!r}")
         classes.add(label, folder, source)
-        return VideoRecord(videos / relative, label, source=source)
+        return VideoRecord(f"{videos}/{relative}", label, source=source)
 
     return read_records(path, parse)
 

@@ -66,7 +66,7 @@ def read_split(folder: Path | str, split: str) -> list[VideoRecord]:
         name, action, scene = split_row(text, "<path> <action> <scene>")
         name = relative_path(name)
         return VideoRecord(
-            path=folder / "videos" / name,
+            file=folder / "videos" / name,
             action=UNKNOWN if action == "-1" else _label(action, num_actions),
             scene=_label(scene, num_scenes),
             masks=(folder / "masks" / name).with_suffix(".png"),
