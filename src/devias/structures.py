@@ -8,7 +8,7 @@ N_A action classes, N_S scene classes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -62,6 +62,8 @@ class ClipBatch:
     """As `video`: a second view of every clip, to be predicted as well (background erasing)."""
     scene_logits: Tensor | None = None
     """`[B·V, N_S]` the frozen scene model's logits."""
+    errors: dict[int, str] = field(default_factory=dict)
+    """By `index`, why videos could not be read whose clips show nothing of them."""
 
     def __len__(self) -> int:
         return len(self.action)

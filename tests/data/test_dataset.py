@@ -137,6 +137,25 @@ def test_an_unreadable_test_video_is_an_error_with_file_and_line(records, tmp_pa
         dataset[SampleKey(2)]
 
 
+def test_an_unreadable_test_video_may_be_a_sample_that_bears_its_error(records, tmp_path, caplog):
+    listed = bad_records(records, tmp_path)
+    settings = {"num_clips": 2, "load_masks": True}
+    dataset = eval_dataset(listed, skip_bad=True, **settings)
+    batch = collate([dataset[SampleKey(index)] for index in range(4)])
+    assert batch.errors.keys() == {1, 2}
+    assert "missing.mp4" in batch.errors[2]
+    assert "list.txt:8" in batch.errors[2]
+    assert "broken.mp4" in caplog.text
+    assert batch.action.tolist() == [0, 5, 6, 1]
+    # The others are what they are without them.
+    alone = collate([eval_dataset(listed, **settings)[SampleKey(index)] for index in (0, 3)])
+    assert alone.errors == {}
+    for name in ("video", "ground_truth_masks"):
+        clips = getattr(batch, name).unflatten(0, (4, 6))
+        assert torch.equal(clips[[0, 3]], getattr(alone, name).unflatten(0, (2, 6)))
+    assert collate([dataset[SampleKey(1)]]).video.shape == (6, 3, 4, SIZE, SIZE)
+
+
 def test_a_segment_limits_the_clip(records):
     whole = records[1]
     segment = VideoRecord(whole.path, 1, start=0.31, end=10.0, source="list.txt:1")

@@ -304,7 +304,12 @@ class VideoDataModule(L.LightningDataModule, ABC):
         self._preload(self._train, self.train_split)
 
     def add_eval(
-        self, split: str, num_clips: int = 1, num_crops: int = 1, preload: bool = False
+        self,
+        split: str,
+        num_clips: int = 1,
+        num_crops: int = 1,
+        preload: bool = False,
+        skip_bad: bool = False,
     ) -> None:
         """Read the annotation of a split to evaluate on, unless that is done.
 
@@ -313,6 +318,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             num_clips: temporal views of a video.
             num_crops: spatial ones.
             preload: decode it once into memory if `self.preload` says so: for what is read often.
+            skip_bad: hand on unreadable videos with their error instead of raising it.
         """
         key = (split, num_clips, num_crops)
         if key in self._eval:
@@ -326,6 +332,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             True,
             self._labels(split, records),
             num_clips=num_clips,
+            skip_bad=skip_bad,
         )
         if preload:
             self._preload(self._eval[key], split)

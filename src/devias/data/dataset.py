@@ -75,6 +75,8 @@ class VideoSample:
     """`[V, T', H, W]` bool."""
     scene_logits: Tensor | None = None
     """`[V, N_S]`."""
+    error: str | None = None
+    """Why the video could not be read; its clips show nothing then."""
 
 
 @dataclass
@@ -244,28 +246,45 @@ class EvalDataset(VideoDataset):
     """Every video with all its views: `num_clips` temporal ones times the transform's crops.
 
     A video is decoded once for all views. An unreadable one is an error that names the file and
-    the annotation line: a result on other videos than asked would be wrong.
+    the annotation line: a result on other videos than asked would be wrong. With `skip_bad` it is
+    a sample that bears this error instead, for whoever counts to leave it out.
     """
 
-    def __init__(self, *args: object, num_clips: int = 1, **kwargs: object) -> None:
+    def __init__(
+        self, *args: object, num_clips: int = 1, skip_bad: bool = False, **kwargs: object
+    ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self.num_clips = num_clips
+        self.num_clips, self.skip_bad = num_clips, skip_bad
 
     def __getitem__(self, draw: SampleKey) -> VideoSample:
-        """All views of one video."""
+        """All views of one video.
+
+        Raises:
+            VideoError: it cannot be read, unless `skip_bad`.
+        """
         try:
             clips = self._clips(
                 draw.index,
                 lambda n: view_indices(n, self.clip_length, self.stride, self.num_clips),
             )
         except VideoError as error:
-            source = self.records[draw.index].source
-            raise VideoError(f"{error} (annotated at {source})") from error
+            message = f"{error} (annotated at {self.records[draw.index].source})"
+            if not self.skip_bad:
+                raise VideoError(message) from error
+            log.warning("left out: %s", message)
+            return self._nothing(draw.index, message)
         video, masks = self.transform(clips.frames, clips.masks)
         logits = clips.scene_logits
         if logits is not None:
             logits = logits.repeat_interleave(len(video) // len(logits), dim=0)
         return self._sample(draw.index, video, masks, logits)
+
+    def _nothing(self, index: int, error: str) -> VideoSample:
+        """A sample of black views."""
+        black = torch.zeros(self.num_clips, self.clip_length, 8, 8, 3, dtype=torch.uint8)
+        video, _ = self.transform(black, None)
+        record = self.records[index]
+        return VideoSample(video, record.action, record.scene, index, error=error)
 
 
 def read_frames(
@@ -303,10 +322,11 @@ def _true_masks(record: VideoRecord, indices: Indices) -> Tensor:
 
 def collate(samples: Sequence[VideoSample]) -> ClipBatch:
     """Stack samples into a batch; the views of a video stay neighbors."""
+    read = next((sample for sample in samples if sample.error is None), samples[0])
 
     def stack(name: str) -> Tensor | None:
-        """What every sample has, else `None`."""
-        tensors = [getattr(sample, name) for sample in samples]
+        """What every sample has, else `None`; one that shows nothing borrows another's."""
+        tensors = [getattr(read if sample.error else sample, name) for sample in samples]
         return None if any(tensor is None for tensor in tensors) else torch.cat(tensors)
 
     return ClipBatch(
@@ -319,4 +339,5 @@ def collate(samples: Sequence[VideoSample]) -> ClipBatch:
         clip_mask=stack("clip_mask"),
         frame_masks=stack("frame_masks"),
         scene_logits=stack("scene_logits"),
+        errors={sample.index: sample.error for sample in samples if sample.error},
     )
