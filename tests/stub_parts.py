@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from devias.evaluation.composition import Reference
 from devias.evaluation.protocol import Protocol
 from devias.losses.base import LossTerm
 from devias.models.matching import SlotMatcher
@@ -108,7 +109,7 @@ def protocol(validation=("val",), sets=("test",), **settings):
     return Protocol("stub", eval_sets(sets), eval_sets(validation), **settings)
 
 
-def stub_module(*terms, model=None, bias_aligned_actions=None, **settings):
+def stub_module(*terms, model=None, usual_actions=None, **settings):
     return ActionSceneModule(
         model=model or Echo(),
         losses={term.name: term for term in terms},
@@ -116,7 +117,7 @@ def stub_module(*terms, model=None, bias_aligned_actions=None, **settings):
         optimizer=OptimizerSettings(base_lr=256.0, warmup_epochs=0),
         global_batch=1,
         protocol=protocol(**settings),
-        bias_aligned_actions=bias_aligned_actions,
+        reference=lambda s: Reference((usual_actions or {}).get(s.name)),
     )
 
 

@@ -1,18 +1,20 @@
+import numpy as np
 import pytest
 import torch
 
-from devias.evaluation.metrics import ActionConfusion, SetMetrics, hit_in_top_k, soft_iou
+from devias.evaluation.composition import Reference, TrainingPairs
+from devias.evaluation.metrics import confusion, mean_metrics, video_metrics
+from devias.evaluation.predictions import join_rows, soft_iou, video_rows
 from devias.evaluation.views import VideoScores
 from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
 
 
-def one_hot_scores(action, scene, num_actions=6, num_scenes=6, collided=None):
-    """Scores whose arg-max are the given classes."""
+def one_hot_scores(action, scene, num_actions=6, num_scenes=6):
+    """Scores of one view whose arg-max are the given classes."""
     action, scene = torch.tensor(action), torch.tensor(scene)
     return VideoScores(
-        action=torch.nn.functional.one_hot(action, num_actions).float(),
-        scene=torch.nn.functional.one_hot(scene, num_scenes).float(),
-        collided=torch.zeros(len(action)) if collided is None else torch.tensor(collided),
+        torch.nn.functional.one_hot(action, num_actions).float()[:, None],
+        torch.nn.functional.one_hot(scene, num_scenes).float()[:, None],
     )
 
 
@@ -27,100 +29,130 @@ def batch_of(action, scene, num_views=1, **masks):
     )
 
 
-def as_floats(metrics):
-    return {name: value.item() for name, value in metrics.compute().items()}
+def roles_of(num_clips, action=0, scene=1):
+    return Roles(torch.full((num_clips,), action), torch.full((num_clips,), scene))
 
 
-def test_top_k_by_hand():
-    scores = torch.tensor([[0.1, 0.4, 0.3, 0.2]] * 4)
-    label = torch.tensor([1, 2, 3, 0])
-    assert hit_in_top_k(scores, label, 1).tolist() == [1, 0, 0, 0]
-    assert hit_in_top_k(scores, label, 2).tolist() == [1, 1, 0, 0]
-    assert hit_in_top_k(scores, label, 3).tolist() == [1, 1, 1, 0]
-    assert hit_in_top_k(scores, label, 9).tolist() == [1, 1, 1, 1]
+def predictions_of(scores, batch, prediction=None, roles=None, errors=()):
+    """What the recorder makes of one batch."""
+    clips = len(batch) * batch.num_views
+    slots = torch.zeros(clips, 2, 3)
+    prediction = prediction or SlotPrediction(slots, slots, num_actions=6, grid=(1, 2, 2))
+    rows = video_rows(prediction, roles or roles_of(clips), scores, batch)
+    return join_rows([{name: value.numpy() for name, value in rows.items()}], dict(errors))
 
 
-def test_equal_scores_are_no_hit_for_everyone():
-    assert hit_in_top_k(torch.zeros(10, 10), torch.arange(10), 1).sum() == 1
+def metrics_of(scores, batch, tasks=("action", "scene"), reference=None, **parts):
+    return mean_metrics(video_metrics(predictions_of(scores, batch, **parts), tasks, reference))
 
 
 def test_recognition_by_hand_without_unknown_labels():
-    metrics = SetMetrics()
-    metrics.update(one_hot_scores([0, 1, 2], [0, 0, 0]), batch_of([0, 2, UNKNOWN], [0, 0, 3]))
-    metrics.update(one_hot_scores([5], [4]), batch_of([5], [UNKNOWN]))
-    values = as_floats(metrics)
-    assert values["action_top1"] == pytest.approx(2 / 3)
-    assert values["scene_top1"] == pytest.approx(2 / 3)
+    scores = one_hot_scores([0, 1, 2, 5], [0, 0, 0, 4])
+    values = metrics_of(scores, batch_of([0, 2, UNKNOWN, 5], [0, 0, 3, UNKNOWN]))
+    assert values["action_top1"] == 2 / 3
+    assert values["scene_top1"] == 2 / 3
+
+
+def test_a_set_counts_for_its_tasks_alone():
+    scores, batch = one_hot_scores([0, 1], [3, 4]), batch_of([0, 1], [3, 5])
+    values = metrics_of(scores, batch, ["scene"], Reference([0] * 6))
+    assert set(values) == {"scene_top1", "scene_top5", "slot_collision"}
 
 
 def test_a_model_of_one_task_has_no_metrics_of_the_other():
     scores = one_hot_scores([0, 1], [3, 4])
-    scores.action = scores.action[:, :0]
+    scores.action_views = scores.action_views[..., :0]
     batch = batch_of([0, 1], [3, 5])
-    metrics = SetMetrics(bias_aligned_action=[0] * 6)
-    metrics.update(scores, batch)
-    values = as_floats(metrics)
-    assert set(values) == {"scene_top1", "scene_top5"}
-    assert values["scene_top1"] == 0.5
-    confusion = ActionConfusion(6, 6, rows="scene")
-    confusion.update(scores, batch)
-    assert confusion.compute().sum() == 0
+    values = metrics_of(scores, batch, reference=Reference([0] * 6))
+    assert values == {"scene_top1": 0.5, "scene_top5": 0.5}
+    assert confusion(predictions_of(scores, batch), 6, 6, rows="scene").sum() == 0
 
 
 def test_top5_by_hand():
-    scores = one_hot_scores([0, 0], [0, 0], num_actions=7)
-    scores.action = torch.tensor([[0.3, 0.2, 0.15, 0.1, 0.09, 0.08, 0.07]] * 2)
-    metrics = SetMetrics()
-    metrics.update(scores, batch_of([4, 5], [0, 0]))
-    values = as_floats(metrics)
+    scores = one_hot_scores([0, 0], [0, 0])
+    scores.action_views = torch.tensor([[[0.3, 0.2, 0.15, 0.1, 0.09, 0.08, 0.07]]] * 2)
+    values = metrics_of(scores, batch_of([4, 5], [0, 0]))
     assert (values["action_top1"], values["action_top5"]) == (0, 0.5)
 
 
-def test_metric_without_an_eligible_video_is_absent():
-    metrics = SetMetrics()
-    metrics.update(one_hot_scores([0], [0]), batch_of([UNKNOWN], [1]))
-    assert set(metrics.compute()) == {"scene_top1", "scene_top5", "slot_collision"}
+def test_equal_scores_are_no_hit_for_everyone():
+    scores = one_hot_scores([0] * 10, [0] * 10, num_actions=10)
+    scores.action_views = torch.zeros(10, 1, 10)
+    values = metrics_of(scores, batch_of(list(range(10)), [0] * 10))
+    assert (values["action_top1"], values["action_top5"]) == (0.1, 0.5)
+
+
+def test_a_metric_without_an_eligible_video_is_absent():
+    values = metrics_of(one_hot_scores([0], [0]), batch_of([UNKNOWN], [1]))
+    assert set(values) == {"scene_top1", "scene_top5", "slot_collision"}
 
 
 def test_a_scene_class_over_all_logits_is_wrong():
-    metrics = SetMetrics()
     scores = one_hot_scores([6], [0], num_actions=9)  # 6 actions, then 3 scenes
-    metrics.update(scores, batch_of([0], [0]))
-    assert as_floats(metrics)["action_top1"] == 0
+    assert metrics_of(scores, batch_of([0], [0]))["action_top1"] == 0
 
 
 def test_slot_collision_averages_over_all_clips():
-    metrics = SetMetrics()
-    metrics.update(one_hot_scores([0, 0], [0, 0], collided=[0.5, 0.0]), batch_of([0, 0], [0, 0]))
-    metrics.update(one_hot_scores([0], [0], collided=[1.0]), batch_of([0], [0]))
-    assert as_floats(metrics)["slot_collision"] == pytest.approx(0.5)
+    scores = one_hot_scores([0, 0], [0, 0])
+    roles = Roles(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 0, 1, 1]))
+    batch = batch_of([0, 0], [0, 0], num_views=2)
+    assert metrics_of(scores, batch, roles=roles)["slot_collision"] == 0.5
 
 
 @pytest.mark.parametrize("num_slots", [1, 2])
 def test_one_slot_alone_does_not_collide(num_slots):
-    metrics = SetMetrics()
-    slots, logits = torch.zeros(1, num_slots, 3), torch.zeros(1, num_slots, 12)
-    prediction = SlotPrediction(slots, logits, num_actions=6, grid=(1, 2, 2))
-    roles = Roles(torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long))
-    scores = one_hot_scores([0], [0], collided=[1.0])
-    metrics.update(scores, batch_of([0], [0]), prediction, roles)
-    assert ("slot_collision" in metrics.compute()) == (num_slots == 2)
+    slots = torch.zeros(1, num_slots, 3)
+    prediction = SlotPrediction(slots, torch.zeros(1, num_slots, 12), 6, grid=(1, 2, 2))
+    parts = {"prediction": prediction, "roles": roles_of(1, 0, 0)}
+    values = metrics_of(one_hot_scores([0], [0]), batch_of([0], [0]), **parts)
+    assert ("slot_collision" in values) == (num_slots == 2)
 
 
 def test_scene_bias_counts_only_unseen_combinations():
-    metrics = SetMetrics(bias_aligned_action=[2, 3, UNKNOWN])
-    #            biased  right  home   no home  no scene  no action
+    #            biased  right  usual  none  no scene  no action
     predicted = [2, 5, 3, 0, 2, 2]
     action = [0, 5, 3, 4, 4, UNKNOWN]
     scene = [0, 1, 1, 2, UNKNOWN, 0]
-    metrics.update(one_hot_scores(predicted, [0] * 6), batch_of(action, scene))
-    assert as_floats(metrics)["scene_bias"] == 0.5
+    scores, batch = one_hot_scores(predicted, [0] * 6), batch_of(action, scene)
+    values = metrics_of(scores, batch, reference=Reference([2, 3, UNKNOWN]))
+    assert values["scene_bias"] == 0.5
+    assert "scene_bias" not in metrics_of(scores, batch)
 
 
-def test_no_scene_bias_without_home_actions():
-    metrics = SetMetrics()
-    metrics.update(one_hot_scores([0], [0]), batch_of([1], [0]))
-    assert "scene_bias" not in metrics.compute()
+def test_wrong_pairs_by_hand():
+    # Training shows (0, 0) seven times, (1, 0), (2, 1) and (3, 1) once: mean 2.5, deviation 2.6.
+    labels = [(0, 0)] * 7 + [(1, 0), (2, 1), (3, 1), (4, UNKNOWN), (UNKNOWN, 0)]
+    pairs = TrainingPairs.count(labels, 6, 6)
+    assert pairs.frequent_from == pytest.approx(2.5 + np.std([7, 1, 1, 1]))
+    assert pairs.usual_actions == [0, 2, UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN]
+    #            frequent  seen  never  right  no scene  no action
+    predicted = [0, 1, 5, 0, 0, 0]
+    action = [1, 0, 0, 0, 1, UNKNOWN]
+    scene = [0, 0, 0, 0, UNKNOWN, 0]
+    scores, batch = one_hot_scores(predicted, [0] * 6), batch_of(action, scene)
+    values = metrics_of(scores, batch, reference=Reference(pairs=pairs))
+    assert values["wrong_pair_seen"] == 2 / 3
+    assert values["wrong_pair_frequent"] == 1 / 3
+    assert "wrong_pair_seen" not in metrics_of(scores, batch)
+
+
+def test_a_scene_class_as_action_is_no_pair_of_training():
+    pairs = TrainingPairs.count([(0, 0)], 6, 3)
+    scores = one_hot_scores([6], [0], num_actions=9)
+    values = metrics_of(scores, batch_of([1], [0]), reference=Reference(pairs=pairs))
+    assert values["wrong_pair_seen"] == 0
+
+
+def test_without_a_scene_in_training_there_are_no_pairs():
+    assert TrainingPairs.count([(0, UNKNOWN), (1, UNKNOWN)], 2, 3) is None
+    assert TrainingPairs.count([], 2, 3) is None
+
+
+def test_videos_that_could_not_be_read_count_for_nothing():
+    scores, batch = one_hot_scores([0, 1, 1], [2, 2, 2]), batch_of([0, 0, 1], [2, 2, 0])
+    values = metrics_of(scores, batch, errors={1: "broken"})
+    assert (values["action_top1"], values["scene_top1"]) == (1, 0.5)
+    assert metrics_of(scores, batch, errors=dict.fromkeys(range(3), "broken")) == {}
 
 
 def test_soft_iou_is_the_iou_of_binary_masks():
@@ -145,85 +177,38 @@ def masked_case():
         grid=(1, 2, 2),
         mask_logits=mask_logits,
     )
-    roles = Roles(action=torch.ones(4, dtype=torch.long), scene=torch.zeros(4, dtype=torch.long))
     clip_mask = torch.zeros(4, 4, 4)
     clip_mask[:2, :2, :2] = 1.0  # view 0: IoU 1; view 1: 1/2
-    return ground_truth_masks, clip_mask, prediction, roles
+    return ground_truth_masks, clip_mask, {"prediction": prediction, "roles": roles_of(4, 1, 0)}
 
 
 def test_mask_iou_by_hand():
-    ground_truth_masks, clip_mask, prediction, roles = masked_case()
-    metrics = SetMetrics()
+    ground_truth_masks, clip_mask, parts = masked_case()
     batch = batch_of(
         [0, 0], [0, 0], num_views=2, ground_truth_masks=ground_truth_masks, clip_mask=clip_mask
     )
-    metrics.update(one_hot_scores([0, 0], [0, 0]), batch, prediction, roles)
-    values = as_floats(metrics)
+    values = metrics_of(one_hot_scores([0, 0], [0, 0]), batch, **parts)
     assert values["mask_iou"] == pytest.approx((1 / 2 + 1) / 2)
     assert values["pseudo_mask_iou"] == pytest.approx((1 + 1 / 2) / 2)
 
 
 def test_mask_metrics_need_their_masks():
-    ground_truth_masks, clip_mask, prediction, roles = masked_case()
+    ground_truth_masks, clip_mask, parts = masked_case()
     scores = one_hot_scores([0, 0], [0, 0])
-    without_truth, without_decoder = SetMetrics(), SetMetrics()
-    without_truth.update(
-        scores, batch_of([0, 0], [0, 0], num_views=2, clip_mask=clip_mask), prediction, roles
-    )
-    prediction.mask_logits = None
-    without_decoder.update(
-        scores,
-        batch_of([0, 0], [0, 0], num_views=2, ground_truth_masks=ground_truth_masks),
-        prediction,
-        roles,
-    )
-    assert not {"mask_iou", "pseudo_mask_iou"} & set(without_truth.compute())
-    assert not {"mask_iou", "pseudo_mask_iou"} & set(without_decoder.compute())
-
-
-def test_ranks_add_up_to_the_whole():
-    action, scene = torch.randint(0, 6, (2, 9)).tolist()
-    predicted, seen = torch.randint(0, 6, (2, 9)).tolist()
-    whole, first, second = (SetMetrics(bias_aligned_action=range(6)) for _ in range(3))
-    for metrics, part in ((whole, slice(9)), (first, slice(2)), (second, slice(2, 9))):
-        metrics.update(
-            one_hot_scores(predicted[part], seen[part]), batch_of(action[part], scene[part])
-        )
-    first.merge_state(second)  # reduces every state as the processes of a distributed run do
-    assert as_floats(first) == pytest.approx(as_floats(whole))
-
-
-def test_reset_forgets():
-    metrics = SetMetrics()
-    metrics.update(one_hot_scores([0], [0]), batch_of([1], [1]))
-    metrics.reset()
-    metrics.update(one_hot_scores([0], [0]), batch_of([0], [0]))
-    assert as_floats(metrics)["action_top1"] == 1
-
-
-def test_scores_that_are_not_finite_are_an_error():
-    metrics = SetMetrics()
-    scores = one_hot_scores([0, 1], [0, 1])
-    scores.action[1, 0] = torch.nan
-    metrics.update(scores, batch_of([0, 1], [0, 1]))
-    with pytest.raises(ValueError, match="1 scores of videos are not finite"):
-        metrics.compute()
+    without_truth = batch_of([0, 0], [0, 0], num_views=2, clip_mask=clip_mask)
+    without_pseudo = batch_of([0, 0], [0, 0], num_views=2, ground_truth_masks=ground_truth_masks)
+    assert not {"mask_iou", "pseudo_mask_iou"} & set(metrics_of(scores, without_truth, **parts))
+    parts["prediction"].mask_logits = None
+    assert not {"mask_iou", "pseudo_mask_iou"} & set(metrics_of(scores, without_pseudo, **parts))
 
 
 def test_confusion_by_action_and_by_scene():
     scores = one_hot_scores([0, 2, 2, 1], [0] * 4, num_actions=3)
-    batch = batch_of([0, 1, 1, UNKNOWN], [1, 1, UNKNOWN, 0])
-    by_action = ActionConfusion(num_actions=3, num_rows=3)
-    by_scene = ActionConfusion(num_actions=3, num_rows=2, rows="scene")
-    by_action.update(scores, batch)
-    by_scene.update(scores, batch)
-    assert by_action.compute().tolist() == [[1, 0, 0], [0, 0, 2], [0, 0, 0]]
-    assert by_scene.compute().tolist() == [[0, 1, 0], [1, 0, 1]]
+    predictions = predictions_of(scores, batch_of([0, 1, 1, UNKNOWN], [1, 1, UNKNOWN, 0]))
+    assert confusion(predictions, 3, 3).tolist() == [[1, 0, 0], [0, 0, 2], [0, 0, 0]]
+    assert confusion(predictions, 2, 3, rows="scene").tolist() == [[0, 1, 0], [1, 0, 1]]
 
 
-def test_confusion_looks_at_actions_only():
-    scores = one_hot_scores([4], [0], num_actions=5)  # 3 actions, then 2 scenes
-    scores.action[0, 1] = 0.5
-    confusion = ActionConfusion(num_actions=3, num_rows=3)
-    confusion.update(scores, batch_of([0], [0]))
-    assert confusion.compute().nonzero().tolist() == [[0, 1]]
+def test_confusion_counts_actions_only():
+    scores = one_hot_scores([4, 1], [0, 0], num_actions=5)  # 3 actions, then 2 scenes
+    assert confusion(predictions_of(scores, batch_of([0, 0], [0, 0])), 3, 3).sum() == 1

@@ -1,3 +1,6 @@
+import json
+
+import numpy as np
 import pytest
 
 from devias.errors import ConfigError
@@ -56,6 +59,8 @@ def test_one_unseen_set_and_top_1_as_hvu():
     protocol = Protocol("hvu", SETS, scene_topk=1)
     unseen = {"action_top1": 0.4, "scene_top1": 0.5, "scene_bias": 0.3}
     summary = protocol.summarize({"test": SEEN, "unseen_test": unseen})
+    assert summary["gap/action_top1"] == pytest.approx(0.4)
+    assert summary["gap/scene_top1"] == pytest.approx(0.1)
     assert summary["test/scene_top5"] == summary["seen/scene_top5"] == 0.9
     assert summary["unseen_test/scene_bias"] == summary["unseen/scene_bias"] == 0.3
     # 4 / (1/.8 + 1/.6 + 1/.4 + 1/.5) = 4 / 7.41667
@@ -118,6 +123,59 @@ def test_a_set_that_is_null_has_been_dropped():
     assert [s.name for s in Protocol("x", {**SETS, "unseen_test": None}).sets] == ["test"]
 
 
+SCUFO = {
+    f"scufo_{name}": {
+        "split": name, "tasks": ["action"], "group": "scufo", "lower_is_better": True
+    }
+    for name in ("places", "sinusoid")
+}  # fmt: skip
+
+
+def test_sets_that_speak_against_a_model_count_for_no_combination():
+    protocol = Protocol("hvu", {**SETS, **SCUFO}, scene_topk=1)
+    results = {"test": SEEN, "unseen_test": {"action_top1": 0.4, "scene_top1": 0.5}}
+    scufo = {"scufo_places": {"action_top1": 0.1}, "scufo_sinusoid": {"action_top1": 0.3}}
+    summary = protocol.summarize({**results, **scufo})
+    assert summary["scufo/action_top1"] == pytest.approx(0.2)
+    del summary["scufo/action_top1"]
+    without = Protocol("hvu", SETS, scene_topk=1).summarize(results)
+    assert {n: v for n, v in summary.items() if "scufo" not in n} == without
+    assert protocol.lower_is_better == ["scufo/action_top1"]
+    alone = {"scufo": {"split": "x", "tasks": ["action"], "lower_is_better": True}}
+    assert Protocol("x", alone).lower_is_better == ["scufo/action_top1"]
+    rest = protocol.without({"scufo_places": "no such folder"})
+    assert "scufo/action_top1" not in rest.summarize({**results, **scufo})
+
+
+def test_values_of_resampling_are_summarized_alike():
+    results = [
+        {"test": SEEN, "unseen_test": {"action_top1": x, "scene_top1": 0.5}} for x in (0.4, 0)
+    ]
+    protocol = Protocol("hvu", SETS, scene_topk=1)
+    both = {
+        name: {m: np.array([result[name][m] for result in results]) for m in values}
+        for name, values in results[0].items()
+    }
+    summary = protocol.summarize(both)
+    for i, result in enumerate(results):
+        each = protocol.summarize(result)
+        assert {name: values[i] for name, values in summary.items()} == pytest.approx(each)
+    assert summary["harmonic_mean"][1] == 0
+
+
+def test_a_protocol_is_described_by_plain_values():
+    protocol = scuba_and_hat().without({"hat_far_2": "no such folder"})
+    again = Protocol.from_description(json.loads(json.dumps(protocol.describe())))
+    assert again.sets == protocol.sets
+    assert again.absent == protocol.absent
+    assert again.summarize(RESULTS) == protocol.summarize(RESULTS)
+
+
+def test_rows_of_the_paper_are_fractions():
+    protocol = Protocol("x", SETS, paper={"a row": {"harmonic_mean": 12.5}})
+    assert protocol.paper == {"a row": {"harmonic_mean": 0.125}}
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -127,6 +185,12 @@ def test_a_set_that_is_null_has_been_dropped():
         ({"sets": SETS, "validation": SETS}, "'test' is both"),
         ({"sets": SETS, "scene_topk": 3}, "scene_topk is 1 or 5, not 3"),
         ({"sets": SETS, "num_clips": 0}, "0 clips × 3 crops"),
+        ({"sets": SETS, "on_error": "pass"}, "on_error is raise or skip, not 'pass'"),
+        ({"sets": SETS, "kept_scores": 3}, "kept_scores is at least 5, not 3"),
+        (
+            {"sets": {"a": {"split": "t", "combination": "seen", "lower_is_better": True}}},
+            "a cannot count as seen with lower_is_better",
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(settings, message):

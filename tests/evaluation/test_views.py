@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from devias.evaluation.views import average_views, score_videos
+from devias.evaluation.views import VideoScores, score_videos, view_probabilities
 from devias.structures import Roles, SlotPrediction
 
 NUM_ACTIONS, NUM_SCENES = 3, 2
@@ -19,23 +19,25 @@ def prediction_of(logits):
 def test_probabilities_are_averaged_not_logits():
     # View 1 is certain of class 0, view 2 undecided: (1 + 0.5) / 2; the mean logit would give ~1.
     logits = torch.tensor([[200.0, 0.0], [0.0, 0.0]])
-    torch.testing.assert_close(average_views(logits, 2), torch.tensor([[0.75, 0.25]]))
+    scores = VideoScores(view_probabilities(logits, 2), torch.zeros(1, 2, 0))
+    torch.testing.assert_close(scores.action, torch.tensor([[0.75, 0.25]]))
+    assert scores.scene.shape == (1, 0)
 
 
 def test_views_of_one_video_are_neighbors():
     logits = torch.randn(6, 5)
-    expected = torch.stack([logits[:3].softmax(-1).mean(0), logits[3:].softmax(-1).mean(0)])
-    torch.testing.assert_close(average_views(logits, 3), expected)
+    expected = torch.stack([logits[:3].softmax(-1), logits[3:].softmax(-1)])
+    torch.testing.assert_close(view_probabilities(logits, 3), expected)
 
 
 def test_half_precision_is_averaged_in_single_precision():
-    assert average_views(torch.zeros(2, 3, dtype=torch.bfloat16), 2).dtype == torch.float32
+    assert view_probabilities(torch.zeros(2, 3, dtype=torch.bfloat16), 2).dtype == torch.float32
 
 
 @pytest.mark.parametrize("num_views", [0, 2])
 def test_clips_that_do_not_divide_are_refused(num_views):
     with pytest.raises(ValueError, match=f"3 clips .* {num_views} views"):
-        average_views(torch.zeros(3, 4), num_views)
+        view_probabilities(torch.zeros(3, 4), num_views)
 
 
 def test_each_view_uses_its_own_slots():
@@ -47,7 +49,6 @@ def test_each_view_uses_its_own_slots():
     scene = torch.stack([logits[i, k, 3:].softmax(-1) for i, k in enumerate([1, 2, 0, 1])])
     torch.testing.assert_close(scores.action, action.unflatten(0, (2, 2)).mean(1))
     torch.testing.assert_close(scores.scene, scene.unflatten(0, (2, 2)).mean(1))
-    assert scores.collided.tolist() == [0.5, 0.5]
 
 
 def test_a_scene_class_can_win_the_action_only_over_all_logits():

@@ -87,7 +87,7 @@ def test_sets_that_are_absent_are_named_and_the_others_loaded_in_order(root):
     assert [len(loader.dataset) for loader in loaders] == [3, 5]
     batch = next(iter(loaders[1]))
     assert (batch.num_views, len(batch)) == (2, 2)
-    assert data.bias_aligned_actions() == {"unseen": (1, 0)}
+    assert [data.reference(s).usual_actions for s in data.protocol.sets] == [None, (1, 0)]
 
 
 def test_its_own_data_must_be_there(root):

@@ -205,7 +205,7 @@ def test_the_harmonic_mean_takes_the_scene_accuracy_of_the_protocol(tmp_path):
 
 def test_test_metrics_by_split_with_the_scene_bias_of_unseen_ones_only(tmp_path):
     home = [0, 1, 2, 0, 1, 2, 0]
-    module = stub_module(sets=["seen", "unseen"], bias_aligned_actions={"unseen": home})
+    module = stub_module(sets=["seen", "unseen"], usual_actions={"unseen": home})
     trainer = stub_trainer(tmp_path)
     trainer.test(module, [loader(SEEN), loader(UNSEEN)], verbose=False)
     assert list(module.results) == ["seen", "unseen"]

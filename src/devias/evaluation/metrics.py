@@ -1,239 +1,106 @@
-"""The metrics of one evaluation set, counted in videos."""
+"""The metrics of one evaluation set: what every video counts for, and their means."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-from torchmetrics import Metric
+import numpy as np
+from numpy.typing import NDArray
 
-from devias.errors import DeviasError
-from devias.evaluation.views import VideoScores
-from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
+from devias.evaluation.composition import Reference, count_pairs
+from devias.evaluation.predictions import Predictions
+from devias.structures import UNKNOWN
 
-METRICS = (
-    "action_top1",
-    "action_top5",
-    "scene_top1",
-    "scene_top5",
-    "slot_collision",
-    "scene_bias",
-    "mask_iou",
-    "pseudo_mask_iou",
-)
-"""Everything `SetMetrics` can tell of a set, as fractions."""
+Values = NDArray[np.float64]
+"""`[M]` what each video of a set counts for in a metric; NaN for those it says nothing of."""
 
 
-class NonFiniteScoresError(DeviasError, ValueError):
-    """Scores are NaN or infinite."""
+def video_metrics(
+    predictions: Predictions,
+    tasks: Sequence[str] = ("action", "scene"),
+    reference: Reference | None = None,
+) -> dict[str, Values]:
+    """What every video counts for in each metric; the metrics are the means (`mean_metrics`).
 
-
-class SetMetrics(Metric):
-    """What a model does on one set: recognition, scene bias, slot roles, masks.
-
-    `compute()` returns a dict of the metrics for which at least one video was eligible:
-
-    - `action_top1`, `action_top5`, `scene_top1`, `scene_top5`: videos with a known label, for the
-      tasks the model has classes of.
-    - `slot_collision`: the share of clips (views) whose two roles fell on one slot, for models
-      of both tasks and several slots.
-    - `scene_bias`: the share of videos recognized as the action at home in their scene, among
-      those that show another action. Needs `bias_aligned_action`.
-    - `mask_iou`: the decoded mask of the action slot against the true silhouettes, and
-      `pseudo_mask_iou`: the pseudo-human mask against them, so that one sees what the decoder
-      adds to the labels that it learnt from. See `soft_iou`.
-
-    The states are sums and counts, so ranks that hold distinct videos add up exactly.
+    - `action_top1`, `action_top5`, `scene_top1`, `scene_top5`: 1 if the answer is right, of videos
+      with a known label, for the tasks the model has classes of.
+    - `slot_collision`: the share of views whose two roles fell on one slot.
+    - `scene_bias`: 1 for the usual action of the scene, of videos that show another action.
+    - `wrong_pair_seen`: 1 if training shows the answered action in the scene, of videos whose
+      action is answered wrongly; `wrong_pair_frequent`: 1 if it does so often
+      (`TrainingPairs.frequent_from`).
+    - `mask_iou`, `pseudo_mask_iou`: see `Predictions`.
 
     Args:
-        bias_aligned_action: `[N_S]` the action each scene goes with in training (`UNKNOWN` for
-            none). Give it only for sets of unseen combinations.
-        tasks: what the set counts for, of `action` and `scene`.
+        predictions: of M videos; those that could not be read count for nothing.
+        tasks: what the set counts for.
+        reference: what training shows; only for sets of unseen combinations.
+
+    Returns:
+        `{name: [M]}`, without the metrics no video is eligible for.
     """
-
-    full_state_update = False
-    higher_is_better = None
-    is_differentiable = False
-
-    sums: Tensor
-    counts: Tensor
-    non_finite: Tensor
-    bias_aligned_action: Tensor | None
-
-    def __init__(
-        self,
-        bias_aligned_action: Tensor | Sequence[int] | None = None,
-        tasks: Sequence[str] = ("action", "scene"),
-    ) -> None:
-        super().__init__()
-        self.tasks = tasks
-        home = (
-            None
-            if bias_aligned_action is None
-            else torch.as_tensor(bias_aligned_action, dtype=torch.long)
-        )
-        self.register_buffer("bias_aligned_action", home, persistent=False)
-        self.add_state("sums", torch.zeros(len(METRICS)), dist_reduce_fx="sum")
-        self.add_state("counts", torch.zeros(len(METRICS)), dist_reduce_fx="sum")
-        self.add_state("non_finite", torch.zeros(()), dist_reduce_fx="sum")
-
-    def update(
-        self,
-        scores: VideoScores,
-        batch: ClipBatch,
-        prediction: SlotPrediction | None = None,
-        roles: Roles | None = None,
-    ) -> None:
-        """Count B videos.
-
-        Args:
-            scores: Of the videos.
-            batch: Labels `[B]` and masks `[B·V, …]`.
-            prediction: Of the `B·V` clips; with `roles` it gives the decoded masks.
-            roles: Of the `B·V` clips.
-        """
-        for task, probabilities, label in (
-            ("action", scores.action, batch.action),
-            ("scene", scores.scene, batch.scene),
-        ):
-            if task not in self.tasks or not probabilities.shape[-1]:
-                continue
-            known = label != UNKNOWN
-            self._add(f"{task}_top1", hit_in_top_k(probabilities, label, 1), known)
-            self._add(f"{task}_top5", hit_in_top_k(probabilities, label, 5), known)
-            self.non_finite += (~probabilities.isfinite()).any(-1).sum()
-        both_tasks = scores.action.shape[-1] and scores.scene.shape[-1]
-        if both_tasks and (prediction is None or prediction.slots.shape[1] > 1):
-            self._add("slot_collision", scores.collided, torch.ones_like(scores.collided))
-        self._update_scene_bias(scores, batch)
-        self._update_masks(batch, prediction, roles)
-
-    def compute(self) -> dict[str, Tensor]:
-        """`{name: fraction}`, without the metrics no video was eligible for.
-
-        Raises:
-            NonFiniteScoresError: Some scores were NaN or infinite, which has no place in a ranking.
-        """
-        if self.non_finite > 0:
-            raise NonFiniteScoresError(f"{int(self.non_finite)} scores of videos are not finite")
-        pairs = zip(METRICS, self.sums, self.counts, strict=True)
-        return {name: total / count for name, total, count in pairs if count > 0}
-
-    def _add(self, name: str, values: Tensor, eligible: Tensor) -> None:
-        """Add `values [B]` of the `eligible [B]` videos; a mask, not a selection: no host sync."""
-        place = METRICS.index(name)
-        self.sums[place] += torch.where(eligible.bool(), values, 0).sum()
-        self.counts[place] += eligible.sum()
-
-    def _update_scene_bias(self, scores: VideoScores, batch: ClipBatch) -> None:
-        if self.bias_aligned_action is None or "action" not in self.tasks:
-            return
-        if not scores.action.shape[-1]:
-            return
-        # An unknown scene borrows scene 0's action and is left out by `eligible`.
-        home = self.bias_aligned_action[batch.scene.clamp(min=0)]
-        eligible = (batch.scene != UNKNOWN) & (home != UNKNOWN)
-        eligible &= (batch.action != UNKNOWN) & (batch.action != home)
-        self._add("scene_bias", (scores.action.argmax(-1) == home).float(), eligible)
-
-    def _update_masks(
-        self, batch: ClipBatch, prediction: SlotPrediction | None, roles: Roles | None
-    ) -> None:
-        if batch.ground_truth_masks is None or prediction is None or roles is None:
-            return
-        size = prediction.grid[1:]
-        truth = F.adaptive_avg_pool2d(batch.ground_truth_masks.float().mean(1), size).flatten(1)
-        if prediction.mask_logits is not None:
-            decoded = Roles.pick(prediction.mask_logits, roles.action).float().sigmoid()
-            self._add_iou("mask_iou", decoded, truth, batch.num_views)
-        if batch.clip_mask is not None:
-            pseudo = F.adaptive_avg_pool2d(batch.clip_mask.float(), size).flatten(1)
-            self._add_iou("pseudo_mask_iou", pseudo, truth, batch.num_views)
-
-    def _add_iou(self, name: str, mask: Tensor, truth: Tensor, num_views: int) -> None:
-        """Add the mean over those views of each video that show the actor."""
-        shown = (truth.sum(-1) > 0).unflatten(0, (-1, num_views))
-        iou = soft_iou(mask, truth).unflatten(0, (-1, num_views))
-        views = shown.sum(-1)
-        self._add(name, (iou * shown).sum(-1) / views.clamp(min=1), views > 0)
+    metrics: dict[str, Values] = {}
+    for task in tasks:
+        label, classes = getattr(predictions, task), getattr(predictions, f"{task}_classes")
+        if not classes.shape[1]:
+            continue
+        for k in (1, 5):
+            hit = (classes[:, :k] == label[:, None]).any(1)
+            metrics[f"{task}_top{k}"] = _only(label != UNKNOWN, hit)
+    metrics["slot_collision"] = predictions.slot_collision.astype(np.float64)
+    if "action" in tasks and predictions.action_classes.shape[1]:
+        metrics |= _composition_metrics(predictions, reference or Reference())
+    metrics["mask_iou"] = predictions.mask_iou.astype(np.float64)
+    metrics["pseudo_mask_iou"] = predictions.pseudo_mask_iou.astype(np.float64)
+    counted = {name: _only(predictions.read, values) for name, values in metrics.items()}
+    return {name: values for name, values in counted.items() if not np.isnan(values).all()}
 
 
-class ActionConfusion(Metric):
+def _composition_metrics(predictions: Predictions, reference: Reference) -> dict[str, Values]:
+    """Whether wrong answers follow from the scene."""
+    action, scene = predictions.action, predictions.scene
+    answer = predictions.answers("action")
+    known = (action != UNKNOWN) & (scene != UNKNOWN)
+    metrics = {}
+    if reference.usual_actions is not None:
+        # An unknown scene borrows scene 0's action and is left out by `known`.
+        usual = np.asarray(reference.usual_actions)[scene.clip(min=0)]
+        eligible = known & (usual != UNKNOWN) & (action != usual)
+        metrics["scene_bias"] = _only(eligible, answer == usual)
+    if (pairs := reference.pairs) is not None:
+        shown, wrong = pairs.shown(answer, scene), known & (answer != action)
+        metrics["wrong_pair_seen"] = _only(wrong, shown > 0)
+        metrics["wrong_pair_frequent"] = _only(wrong, shown > pairs.frequent_from)
+    return metrics
+
+
+def mean_metrics(values: Mapping[str, Values]) -> dict[str, float]:
+    """`{metric: mean}` over the videos that each is about, given what `video_metrics` returns."""
+    return {name: float(np.nanmean(of_videos)) for name, of_videos in values.items()}
+
+
+def confusion(
+    predictions: Predictions, num_rows: int, num_actions: int, rows: str = "action"
+) -> NDArray[np.int64]:
     """How often each action, or each scene, was recognized as each action.
 
-    With `rows="scene"` the scene bias shows as a pattern: the actions at home in the scenes are
+    With `rows="scene"` the scene bias shows as a pattern: the usual actions of the scenes are
     what a biased model answers, whatever is done there. Videos of unknown label are left out, and
-    all of a model without actions.
-
-    `compute()` returns `[num_rows, num_actions]` counts.
+    answers that are no action.
 
     Args:
-        num_actions: N_A.
+        predictions: of the videos.
         num_rows: N_A for `rows="action"`, N_S for `rows="scene"`.
-        rows: The label that the rows stand for.
-    """
-
-    full_state_update = False
-    higher_is_better = None
-    is_differentiable = False
-
-    counts: Tensor
-
-    def __init__(
-        self, num_actions: int, num_rows: int, rows: Literal["action", "scene"] = "action"
-    ) -> None:
-        super().__init__()
-        self.num_actions = num_actions
-        self.rows = rows
-        self.add_state("counts", torch.zeros(num_rows, num_actions), dist_reduce_fx="sum")
-
-    def update(self, scores: VideoScores, batch: ClipBatch) -> None:
-        """Count B videos by label and by the most probable of the actions."""
-        if not scores.action.shape[-1]:
-            return
-        label = batch.action if self.rows == "action" else batch.scene
-        predicted = scores.action[:, : self.num_actions].argmax(-1)
-        is_row = label[:, None] == torch.arange(len(self.counts), device=label.device)
-        is_column = predicted[:, None] == torch.arange(self.num_actions, device=label.device)
-        # One-hot matrix product: the same on every run, which scattered additions on a GPU aren't.
-        self.counts += is_row.float().T @ is_column.float()
-
-    def compute(self) -> Tensor:
-        """`[num_rows, num_actions]` counts."""
-        return self.counts
-
-
-def hit_in_top_k(scores: Tensor, label: Tensor, k: int) -> Tensor:
-    """Whether the label is among the k highest scores.
-
-    Args:
-        scores: `[B, C]`, C ≥ the number of classes.
-        label: `[B]`; a negative label is never hit.
-        k: Cut to C where there are fewer classes.
+        num_actions: N_A.
+        rows: the label that the rows stand for.
 
     Returns:
-        `[B]` float32, 1 or 0.
+        `[num_rows, num_actions]` counts.
     """
-    top = scores.topk(min(k, scores.shape[-1]), dim=-1).indices
-    return (top == label[:, None]).any(-1).float()
+    labels, answers = getattr(predictions, rows), predictions.answers("action")
+    return count_pairs(labels, answers, num_rows, num_actions)
 
 
-def soft_iou(mask: Tensor, truth: Tensor) -> Tensor:
-    """Intersection over union of masks with values in [0, 1], Σ min / Σ max (Ruzicka).
-
-    On binary masks it is the ordinary IoU. Masks are compared as the decoder is trained: averaged
-    over time and pooled to the token grid, where a moving limb thinner than a patch never covers
-    half of anything, so that a threshold of 0.5 would compare empty masks.
-
-    Args:
-        mask: `[B, N]`.
-        truth: `[B, N]`.
-
-    Returns:
-        `[B]`; 0 where both are empty.
-    """
-    union = torch.maximum(mask, truth).sum(-1)
-    return torch.minimum(mask, truth).sum(-1) / union.clamp(min=torch.finfo(union.dtype).tiny)
+def _only(eligible: NDArray[np.bool_], values: NDArray[np.generic]) -> Values:
+    """The values of the eligible videos, NaN for the others."""
+    return np.where(eligible, values, np.nan).astype(np.float64)

@@ -8,6 +8,7 @@ scene slot, so a slot that changes its role between two views does no harm.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -22,32 +23,43 @@ all N_A + N_S logits, as in the released code, where a scene class can win and c
 
 @dataclass
 class VideoScores:
-    """The scores of B videos, each the mean over its views."""
+    """The scores of B videos, each the mean over its V views."""
 
-    action: Tensor
-    """`[B, N_A]` probabilities of the action slots, or `[B, N_A + N_S]` in the space `"all"` if
-    the model has actions."""
-    scene: Tensor
-    """`[B, N_S]` probabilities of the scene slots over the scene half, in either space."""
-    collided: Tensor
-    """`[B]` share of the video's views in which one slot took both roles."""
+    action_views: Tensor
+    """`[B, V, N_A]` probabilities of each view's action slot, or `[B, V, N_A + N_S]` in the space
+    `"all"` if the model has actions."""
+    scene_views: Tensor
+    """`[B, V, N_S]` probabilities of each view's scene slot over the scene half, in either
+    space."""
+
+    @cached_property
+    def action(self) -> Tensor:
+        """`[B, N_A]`, or `[B, N_A + N_S]`."""
+        return self.action_views.mean(1)
+
+    @cached_property
+    def scene(self) -> Tensor:
+        """`[B, N_S]`."""
+        return self.scene_views.mean(1)
 
 
-def average_views(logits: Tensor, num_views: int) -> Tensor:
-    """Average the class probabilities over the views of each video.
+def view_probabilities(logits: Tensor, num_views: int) -> Tensor:
+    """The class probabilities of every view.
 
     Args:
         logits: `[B·V, C]`, the views of a video being neighbors.
         num_views: V.
 
     Returns:
-        `[B, C]` probabilities in float32 (or float64 for float64 logits).
+        `[B, V, C]` in float32 (or float64 for float64 logits).
 
     Raises:
         ValueError: The rows don't divide by `num_views`.
     """
+    if num_views < 1 or len(logits) % num_views:
+        raise ValueError(f"{len(logits)} clips can't be grouped into videos of {num_views} views")
     dtype = torch.promote_types(logits.dtype, torch.float32)
-    return _mean_over_views(logits.softmax(-1, dtype=dtype), num_views)
+    return logits.softmax(-1, dtype=dtype).unflatten(0, (-1, num_views))
 
 
 def score_videos(
@@ -72,14 +84,6 @@ def score_videos(
     half = action_space == "half" or not prediction.num_actions
     candidates = prediction.action_logits if half else prediction.logits
     return VideoScores(
-        action=average_views(Roles.pick(candidates, roles.action), num_views),
-        scene=average_views(Roles.pick(prediction.scene_logits, roles.scene), num_views),
-        collided=_mean_over_views((roles.action == roles.scene).float(), num_views),
+        action_views=view_probabilities(Roles.pick(candidates, roles.action), num_views),
+        scene_views=view_probabilities(Roles.pick(prediction.scene_logits, roles.scene), num_views),
     )
-
-
-def _mean_over_views(values: Tensor, num_views: int) -> Tensor:
-    """`[B·V, …]` → `[B, …]`."""
-    if num_views < 1 or len(values) % num_views:
-        raise ValueError(f"{len(values)} clips can't be grouped into videos of {num_views} views")
-    return values.unflatten(0, (-1, num_views)).mean(1)

@@ -10,7 +10,7 @@ import lightning as L
 import numpy as np
 from matplotlib.figure import Figure
 
-from devias.evaluation.metrics import ActionConfusion
+from devias.evaluation.metrics import confusion
 from devias.evaluation.protocol import Protocol
 from devias.reporting.plots.charts import confusion_figure
 from devias.reporting.plots.clips import clip_figure
@@ -18,6 +18,7 @@ from devias.reporting.plots.samples import ClipSample, samples_from
 from devias.reporting.plots.style import save_figure
 from devias.structures import ClipBatch
 from devias.training.data import RunData
+from devias.training.module import ActionSceneModule
 
 
 class RunFigures(L.Callback):
@@ -38,15 +39,7 @@ class RunFigures(L.Callback):
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Forget an earlier test."""
-        data = _data(trainer)
         self._samples: dict[str, list[ClipSample]] = defaultdict(list)
-        self._confusion = {
-            s.name: ActionConfusion(
-                data.owner(s).num_actions, data.owner(s).num_scenes, rows="scene"
-            ).to(pl_module.device)
-            for s in data.protocol.sets
-            if s.combination == "unseen" and "action" in s.tasks
-        }
 
     def on_test_batch_end(
         self,
@@ -57,14 +50,13 @@ class RunFigures(L.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Take the videos that fall on the figure's places and count the answers."""
+        """Take the videos that fall on the figure's places."""
         data = _data(trainer)
         eval_set = data.protocol.sets[dataloader_idx]
-        if eval_set.name in self._confusion:
-            self._confusion[eval_set.name].update(outputs["scores"], batch)
         last = len(trainer.test_dataloaders[dataloader_idx].dataset) - 1  # type: ignore[index]
         # Spread over the set; annotation files often list class after class or take turns.
         wanted = set(np.linspace(0, last, self.clips_per_set).astype(int))
+        wanted -= batch.errors.keys()
         videos = [i for i, index in enumerate(batch.index.tolist()) if index in wanted]
         if videos:
             owner = data.owner(eval_set)
@@ -78,6 +70,8 @@ class RunFigures(L.Callback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw, write and log."""
+        if not trainer.is_global_zero:
+            return
         data = _data(trainer)
         figures: dict[str, Figure] = {
             "clips": clip_figure(
@@ -85,18 +79,20 @@ class RunFigures(L.Callback):
                 title=self.title,
             )
         }
-        for name, confusion in self._confusion.items():
-            owner = data.owner(next(s for s in data.protocol.sets if s.name == name))
-            figures[f"answers_{name}"] = confusion_figure(
-                confusion.compute().cpu().numpy(),
-                owner.action_names,
-                f"Actions answered in each scene, {name.replace('_', ' ')}",
-                row_names=owner.scene_names,
-                row_title="scene",
-                marks=owner.bias_aligned_actions,
-            )
-        if not trainer.is_global_zero:
-            return
+        assert isinstance(pl_module, ActionSceneModule)
+        for s in data.protocol.sets:
+            if s.combination == "unseen" and "action" in s.tasks:
+                owner = data.owner(s)
+                figures[f"answers_{s.name}"] = confusion_figure(
+                    confusion(
+                        pl_module.predictions[s.name], owner.num_scenes, owner.num_actions, "scene"
+                    ),
+                    owner.action_names,
+                    f"Actions answered in each scene, {s.name.replace('_', ' ')}",
+                    row_names=owner.scene_names,
+                    row_title="scene",
+                    marks=data.reference(s).usual_actions,
+                )
         for name, figure in figures.items():
             path = self.directory / f"{name}.png"
             save_figure(figure, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import lightning as L
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader
 from devias.config.instantiate import instantiate
 from devias.data.datamodule import MissingDataError, VideoDataModule
 from devias.errors import ConfigError
+from devias.evaluation.composition import Reference, TrainingPairs
 from devias.evaluation.protocol import EvalSet, Protocol
 from devias.structures import ClipBatch
 
@@ -55,12 +57,33 @@ class RunData(L.LightningDataModule):
         """The data module that holds a set."""
         return self.train if eval_set.data is None else self.others[eval_set.data]
 
-    def bias_aligned_actions(self) -> dict[str, Any]:
-        """For the sets of unseen combinations: for each scene the action it usually comes with."""
-        sets = (*self.protocol.validation, *self.protocol.sets)
-        return {
-            s.name: self.owner(s).bias_aligned_actions for s in sets if s.combination == "unseen"
-        }
+    @cached_property
+    def training_pairs(self) -> TrainingPairs | None:
+        """How often training shows each pair of action and scene.
+
+        `None` where no set is of unseen combinations, or the training list is not on this machine
+        or names no scenes.
+        """
+        if not any(s.combination == "unseen" for s in self._all_sets):
+            return None
+        try:
+            records = self.train.read_split(self.train.train_split)
+        except MissingDataError:
+            return None
+        labels = ((record.action, record.scene) for record in records)
+        return TrainingPairs.count(labels, self.train.num_actions, self.train.num_scenes)
+
+    def reference(self, eval_set: EvalSet) -> Reference:
+        """What answers on a set of unseen combinations are held against.
+
+        The usual action of a scene is what the dataset says, or training shows most often.
+        """
+        if eval_set.combination != "unseen":
+            return Reference()
+        pairs, usual = self.training_pairs, self.owner(eval_set).bias_aligned_actions
+        if usual is None and pairs is not None:
+            usual = pairs.usual_actions
+        return Reference(usual, pairs)
 
     def prepare_data(self) -> None:
         """Of every data module."""
@@ -72,15 +95,17 @@ class RunData(L.LightningDataModule):
         for data in (self.train, *self.others.values()):
             data.trainer = self.trainer
         if stage == "fit":
-            sets = (*self.protocol.validation, *self.protocol.sets)
-            self.train.check_classes(dict.fromkeys(s.split for s in sets if s.data is None))
+            own = dict.fromkeys(s.split for s in self._all_sets if s.data is None)
+            self.train.check_classes(own)
             self.train.add_train()
+        skip = self.protocol.on_error == "skip"
         if stage in ("fit", "validate"):
             for s in self.protocol.validation:  # read every epoch; a test set is read once
-                self.owner(s).add_eval(s.split, preload=True)
+                self.owner(s).add_eval(s.split, preload=True, skip_bad=skip)
         if stage == "test":
             for s in self.protocol.sets:
-                self.owner(s).add_eval(s.split, *self._views)
+                self.owner(s).add_eval(s.split, *self._views, skip_bad=skip)
+        _ = self.training_pairs  # an error in the list shows before anything is evaluated
 
     def train_dataloader(self) -> DataLoader[Any]:
         """That of the training data."""
@@ -118,6 +143,10 @@ class RunData(L.LightningDataModule):
                 f"for {ranks} ranks: choose fewer trainer.devices"
             )
         return loaders
+
+    @property
+    def _all_sets(self) -> tuple[EvalSet, ...]:
+        return *self.protocol.validation, *self.protocol.sets
 
     @property
     def _views(self) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +14,10 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from devias.evaluation.metrics import SetMetrics
+from devias.evaluation.composition import Reference
+from devias.evaluation.metrics import Values, mean_metrics, video_metrics
+from devias.evaluation.predictions import Predictions, Recorder
 from devias.evaluation.protocol import EvalSet, Protocol
-from devias.evaluation.views import score_videos
 from devias.losses.base import LossTerm
 from devias.models.matching import SlotMatcher
 from devias.structures import ClipBatch, Roles, SlotPrediction
@@ -34,8 +35,7 @@ class ActionSceneModule(L.LightningModule):
         optimizer: see `OptimizerSettings`.
         global_batch: clips per optimizer step over all devices; scales the learning rate.
         protocol: what to evaluate on; its sets stand in the order of the data module's loaders.
-        bias_aligned_actions: by the name of a set of unseen combinations: for each scene the action
-            it usually comes with, which gives the set's scene-bias rate.
+        reference: what answers on a set are held against; asked for when a set is evaluated.
         compile: run the model through `torch.compile`.
     """
 
@@ -47,7 +47,7 @@ class ActionSceneModule(L.LightningModule):
         optimizer: OptimizerSettings,
         global_batch: int,
         protocol: Protocol,
-        bias_aligned_actions: Mapping[str, Sequence[int] | None] | None = None,
+        reference: Callable[[EvalSet], Reference] | None = None,
         compile: bool = False,
     ) -> None:
         super().__init__()
@@ -57,15 +57,17 @@ class ActionSceneModule(L.LightningModule):
         self.optimizer_settings = optimizer
         self.global_batch = global_batch
         self.protocol = protocol
-        aligned = bias_aligned_actions or {}
-        self.metrics = nn.ModuleDict(
-            {
-                eval_set.name: SetMetrics(aligned.get(eval_set.name), eval_set.tasks)
-                for eval_set in (*protocol.validation, *protocol.sets)
-            }
-        )
+        self.reference = reference
+        self._recorders = {
+            s.name: Recorder(protocol.action_space, protocol.kept_scores)
+            for s in (*protocol.validation, *protocol.sets)
+        }
+        self.predictions: dict[str, Predictions] = {}
+        """The answers on each set, of all ranks, of the latest validation or test."""
+        self.videos: dict[str, dict[str, Values]] = {}
+        """What every video counts for in the metrics of its set; see `video_metrics`."""
         self.results: dict[str, dict[str, float]] = {}
-        """Metrics of each set, of the latest validation or test."""
+        """Metrics of each set: their means."""
         if compile:
             self.model.compile()
 
@@ -103,19 +105,18 @@ class ActionSceneModule(L.LightningModule):
         return replace(clips, second_view=second_view)
 
     def validation_step(self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Update the set's metrics."""
+        """Record what the model answers."""
         self._evaluate(batch, self.protocol.validation[dataloader_idx])
 
     def test_step(
         self, batch: ClipBatch, batch_idx: int, dataloader_idx: int = 0
     ) -> dict[str, Any]:
-        """Update the set's metrics; callbacks draw figures from what is returned."""
+        """Record what the model answers; callbacks draw figures from what is returned."""
         return self._evaluate(batch, self.protocol.sets[dataloader_idx])
 
     def _evaluate(self, batch: ClipBatch, eval_set: EvalSet) -> dict[str, Any]:
         prediction, roles = self.predict(batch)
-        scores = score_videos(prediction, roles, batch.num_views, self.protocol.action_space)
-        self._metrics(eval_set).update(scores, batch, prediction, roles)
+        scores = self._recorders[eval_set.name].add(prediction, roles, batch)
         return {"prediction": prediction, "roles": roles, "scores": scores}
 
     def on_validation_epoch_end(self) -> None:
@@ -128,19 +129,16 @@ class ActionSceneModule(L.LightningModule):
         self._log_metrics(self.protocol.sets)
 
     def _log_metrics(self, sets: Sequence[EvalSet]) -> None:
-        """Compute, log and reset; `log` need not reduce, the metrics did so over all ranks."""
-        self.results = {}
+        """Gather, compute and log; all ranks have the same numbers, so `log` need not reduce."""
+        self.predictions, self.videos, self.results = {}, {}, {}
         for eval_set in sets:
-            name, metrics = eval_set.name, self._metrics(eval_set)
-            computed = metrics.compute()
-            metrics.reset()
-            self.results[name] = {metric: float(value) for metric, value in computed.items()}
-            self.log_dict({f"{name}/{metric}": value for metric, value in computed.items()})
-
-    def _metrics(self, eval_set: EvalSet) -> SetMetrics:
-        metrics = self.metrics[eval_set.name]
-        assert isinstance(metrics, SetMetrics)
-        return metrics
+            name = eval_set.name
+            predictions = self._recorders[name].gather()
+            reference = self.reference(eval_set) if self.reference else None
+            self.predictions[name] = predictions
+            self.videos[name] = video_metrics(predictions, eval_set.tasks, reference)
+            self.results[name] = mean_metrics(self.videos[name])
+            self.log_dict({f"{name}/{metric}": v for metric, v in self.results[name].items()})
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """AdamW with layer decay; warm-up and cosine per step."""

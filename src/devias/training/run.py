@@ -203,6 +203,6 @@ def build_module(
         optimizer=instantiate(config.optim),
         global_batch=config.global_batch,
         protocol=data.protocol,
-        bias_aligned_actions=data.bias_aligned_actions(),
+        reference=data.reference,
         compile=config.compile,
     )
