@@ -124,6 +124,28 @@ def test_compat_switches_all_points_together():
     )
 
 
+@pytest.mark.parametrize(
+    ("words", "smoothing", "divergence"),
+    [
+        ("model=devias", 0.0, (4000, "classes")),
+        ("model=devias matcher.assignment=greedy", 0.0, (4000, "classes")),
+        ("model=devias matcher.assignment=fixed", 0.0, (4, "clips")),
+        ("model=two_token", 0.1, (1, "clips")),
+        ("model=two_token head=separate", 0.1, (1, "clips")),
+        ("model=one_token", 0.1, (1, "clips")),
+        ("model=without_encoder", 0.1, (1, "clips")),
+    ],
+)
+def test_the_released_losses_differ_between_devias_and_baselines(words, smoothing, divergence):
+    losses = {
+        name: compose(f"compat={name}", *words.split()).loss for name in ("official", "paper")
+    }
+    action, scene = losses["official"].action_recognition, losses["official"].scene_recognition
+    assert (action.smoothing, scene.scale, scene.mean) == (smoothing, *divergence)
+    assert losses["paper"].action_recognition.smoothing == 0
+    assert losses["paper"].scene_recognition.target == "label"
+
+
 def test_the_paper_settings_of_ucf101():
     config = compose("experiment=ucf101")
     assert (config.global_batch, config.trainer.max_epochs) == (96, 100)

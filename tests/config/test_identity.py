@@ -102,7 +102,8 @@ def test_other_data_are_no_change_of_the_model_but_another_run(plain):
 def test_the_other_keys_of_compat_set_values_of_other_sections():
     folder = Path(config_dir())
     texts = [path.read_text() for path in folder.rglob("*.yaml") if path.parent.name != "protocol"]
-    set_elsewhere = {key for text in texts for key in re.findall(r"\$\{compat\.(\w+)\}", text)}
+    reference = re.compile(r"\$\{(?:oc\.select:)?compat\.(\w+)")
+    set_elsewhere = {key for text in texts for key in reference.findall(text)}
     assert set(OmegaConf.load(folder / "compat/paper.yaml")) - set_elsewhere == ONLY["compat"]
 
 

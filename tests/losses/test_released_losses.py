@@ -58,7 +58,7 @@ def inputs():
 def terms(target):
     return {
         "action_recognition": ActionRecognition(),
-        f"scene_{target}": SceneRecognition(target),
+        f"scene_{target}": SceneRecognition(target, scale=4000, mean="classes"),
         "slot_diversity": SlotDiversity(),
         "attention_guidance": AttentionGuidance(),
         "mask_prediction": MaskPrediction(double_sigmoid=True),

@@ -90,7 +90,7 @@ def released(prediction, batch):
 def batched(prediction, batch):
     terms = [
         ActionRecognition(),
-        SceneRecognition("distribution"),
+        SceneRecognition("distribution", scale=4000, mean="classes"),
         MaskPrediction(double_sigmoid=True),
         AttentionGuidance(),
         SlotDiversity(),

@@ -15,6 +15,7 @@ from devias.losses import (
     SceneRecognition,
     SlotDiversity,
 )
+from devias.models.heads import SeparateHeads
 from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
 
 LN2 = math.log(2)
@@ -47,6 +48,32 @@ def test_action_recognition_reads_the_action_slot_over_all_logits():
     prediction = make_prediction(probability.log(), num_actions=2)
     loss = ActionRecognition()(prediction, roles(action=[1], scene=[0]), make_batch([1]))
     assert loss.item() == pytest.approx(3 * LN2)
+
+
+@pytest.mark.parametrize(("others", "classes"), [(0.0, 4), (-1e4, 2)])
+def test_smoothing_spreads_over_the_classes_of_the_slot(others, classes):
+    # Two actions with 1/4 and 3/4 where a head of their own rules scenes out; else 1/4 for all.
+    logits = torch.tensor([[[0.0, 0.0 if classes == 4 else math.log(3), others, others]]])
+    share = torch.full((4,), 0.25) if classes == 4 else torch.tensor([0.25, 0.75])
+    loss = ActionRecognition(smoothing=0.1)(
+        make_prediction(logits, num_actions=2), roles([0], [0]), make_batch([1])
+    )
+    expected = -0.9 * share[1].log() - 0.1 * share.log().mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_smoothing_is_that_of_pytorch_on_a_unified_head_and_forgets_unknown_labels():
+    logits, label = torch.randn(3, 1, 5), torch.tensor([1, UNKNOWN, 0])
+    loss = ActionRecognition(smoothing=0.3)(
+        make_prediction(logits, 2), roles([0] * 3, [0] * 3), make_batch(label.tolist(), [0] * 3)
+    )
+    expected = torch.nn.functional.cross_entropy(
+        logits[:, 0], label, ignore_index=UNKNOWN, label_smoothing=0.3
+    )
+    torch.testing.assert_close(loss, expected)
+    for smoothing in (-0.1, 1.0):
+        with pytest.raises(ValueError, match="smoothing must be"):
+            ActionRecognition(smoothing)
 
 
 def test_scene_recognition_counts_scenes_after_the_actions():
@@ -91,9 +118,28 @@ def test_scene_distribution_is_a_divergence_on_the_unified_head():
     student = torch.tensor([0.2, 0.5, 0.3])
     divergence = (share * (share / student).log()).sum().item()
     logits = torch.stack([torch.zeros(3), student.log()])[None]
-    term = SceneRecognition(target="distribution")
-    loss = term(make_prediction(logits, 1), roles(), make_batch(scene_logits=teacher))
-    assert loss.item() == pytest.approx(4000 / 3 * divergence, rel=1e-5)
+    # The released DEVIAS; its hard assignment; its baselines.
+    for scale, mean, factor in ((4000, "classes", 4000 / 3), (4, "clips", 4), (1, "clips", 1)):
+        term = SceneRecognition("distribution", scale, mean)
+        loss = term(make_prediction(logits, 1), roles(), make_batch(scene_logits=teacher))
+        assert loss.item() == pytest.approx(factor * divergence, rel=1e-5)
+
+
+def test_a_scene_head_of_its_own_is_compared_over_scenes_alone():
+    head = SeparateHeads(4, num_actions=3, num_scenes=2)
+    logits = head(torch.randn(2, 2, 4))
+    teacher = torch.tensor([[0.0, math.log(3)], [5.0, 5.0]])
+    share = torch.tensor([[0.25, 0.75], [0.5, 0.5]])
+    student = logits[:, 1, 3:].softmax(-1)
+    divergence = (share * (share / student).log()).sum(1).mean()
+    batch = make_batch([0, 0], [0, 0], scene_logits=teacher)
+    loss = SceneRecognition("distribution")(
+        make_prediction(logits, 3), roles([0, 0], [1, 1]), batch
+    )
+    torch.testing.assert_close(loss, divergence)
+    loss.backward()
+    assert head.scene.weight.grad.isfinite().all()
+    assert head.scene.weight.grad.abs().sum() > 0
 
 
 def test_the_floor_of_the_teacher_is_that_of_the_batch():
@@ -105,7 +151,7 @@ def test_the_floor_of_the_teacher_is_that_of_the_batch():
     term = SceneRecognition(target="distribution")
     batch = make_batch([0, 0], [UNKNOWN, UNKNOWN], scene_logits=teacher)
     loss = term(make_prediction(logits, 1), roles([0, 0], [1, 1]), batch)
-    assert loss.item() == pytest.approx(0, abs=1e-3)  # 4000/3 times rounding of 1e-7
+    assert loss.item() == pytest.approx(0, abs=1e-6)
 
 
 def test_mask_prediction_pools_the_clip_mask_to_patches():
@@ -189,6 +235,8 @@ def test_a_head_without_the_classes_is_refused(term, num_actions):
 def test_an_unknown_target_is_refused():
     with pytest.raises(ValueError, match="label or distribution"):
         SceneRecognition(target="soft")
+    with pytest.raises(ValueError, match="mean must be clips or classes"):
+        SceneRecognition(mean="batch")
 
 
 class Counting(LossTerm):

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from devias.errors import DeviasError
+from devias.models.heads import IMPOSSIBLE
 from devias.structures import UNKNOWN, ClipBatch, Requirement, Roles, SlotPrediction
 
 
@@ -53,13 +54,24 @@ class LossTerm(pl.Callback):
         return f"{type(self).__name__}(weight={self.weight}, name={self.name!r})"
 
 
-def cross_entropy_of_known(logits: Tensor, target: Tensor) -> Tensor:
+def cross_entropy_of_known(logits: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean cross-entropy of `logits [B, C]` over the clips whose `target [B]` is not `UNKNOWN`.
 
-    It is 0 where no target is known.
+    It is 0 where no target is known. Smoothing spreads that share of the target evenly over the
+    classes that the slot can predict.
     """
+    known = target != UNKNOWN
     total = F.cross_entropy(logits.float(), target, ignore_index=UNKNOWN, reduction="sum")
-    return total / (target != UNKNOWN).sum().clamp(min=1)
+    if smoothing:
+        possible = can_predict(logits)
+        surprise = -logits.float().log_softmax(-1).where(possible, 0).sum(-1) / possible.sum(-1)
+        total = (1 - smoothing) * total + smoothing * (surprise * known).sum()
+    return total / known.sum().clamp(min=1)
+
+
+def can_predict(logits: Tensor) -> Tensor:
+    """Which classes a slot has a say in, bool as `logits`: of separate heads its own half."""
+    return logits > IMPOSSIBLE / 2
 
 
 def pool_masks(masks: Tensor, size: tuple[int, int]) -> Tensor:

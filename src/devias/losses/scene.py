@@ -8,10 +8,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from devias.losses.base import LossTerm, cross_entropy_of_known
+from devias.losses.base import LossTerm, can_predict, cross_entropy_of_known
+from devias.models.heads import IMPOSSIBLE
 from devias.structures import UNKNOWN, ClipBatch, Requirement, Roles, SlotPrediction
 
 Target = Literal["label", "distribution"]
+Mean = Literal["clips", "classes"]
 
 
 class SceneRecognition(LossTerm):
@@ -21,21 +23,27 @@ class SceneRecognition(LossTerm):
         target: `label` is the cross-entropy with the scene label (the paper); clips without one do
             not count. `distribution` is the KL divergence from the scene model's soft distribution
             (the released code).
-        scale: factor of the divergence, itself divided by N_A + N_S: the released code weighs by
-            4000 a mean that runs over the classes instead of the clips.
+        scale: factor of the divergence.
+        mean: `clips` is the divergence's mean over the clips, `classes` that divided by N_A + N_S
+            as well. The released DEVIAS weighs the second by 4000: it takes the mean clip by clip,
+            and so over the classes.
     """
 
     def __init__(
         self,
         target: Target = "label",
-        scale: float = 4000.0,
+        scale: float = 1.0,
+        mean: Mean = "clips",
         weight: float = 1.0,
         name: str = "scene_recognition",
     ) -> None:
         super().__init__(weight, name)
         if target not in get_args(Target):
             raise ValueError(f"target must be label or distribution, not {target!r}")
+        if mean not in get_args(Mean):
+            raise ValueError(f"mean must be clips or classes, not {mean!r}")
         self.target = target
+        self.mean = mean
         if target == "distribution":
             self.requires = frozenset({Requirement.SCENE_LOGITS})
         self.scale = scale
@@ -55,18 +63,20 @@ class SceneRecognition(LossTerm):
         )
         divergence = F.kl_div(
             logits.log_softmax(-1),
-            _unified_distribution(teacher, num_actions),
+            _unified_distribution(teacher, can_predict(logits)),
             reduction="batchmean",
             log_target=True,
         )
-        return self.scale / classes * divergence
+        return self.scale * (divergence / classes if self.mean == "classes" else divergence)
 
 
-def _unified_distribution(teacher: Tensor, num_actions: int) -> Tensor:
+def _unified_distribution(teacher: Tensor, possible: Tensor) -> Tensor:
     """The teacher's logits `[B, N_S]` as log-probabilities `[B, N_A + N_S]`.
 
     The action half gets the least logit of the batch minus 1, as in the released code: a small
-    probability, not zero.
+    probability, not zero. Classes that the slot can't predict (`possible [B, N_A + N_S]`), as the
+    actions of a scene head, get none.
     """
-    floor = (teacher.min() - 1).expand(len(teacher), num_actions)
-    return torch.cat([floor, teacher], dim=1).float().log_softmax(-1)
+    floor = (teacher.min() - 1).expand(len(teacher), possible.shape[1] - teacher.shape[1])
+    logits = torch.cat([floor, teacher], dim=1).float().where(possible, IMPOSSIBLE)
+    return logits.log_softmax(-1)
