@@ -7,9 +7,12 @@ from pathlib import Path
 import av
 import lightning as L
 import numpy as np
-from omegaconf import DictConfig
+import torch
+from omegaconf import DictConfig, OmegaConf
 
 from devias.config import compose
+from devias.models.architecture import describe
+from devias.training.callbacks import LAYOUT, StoreConfig
 from devias.training.data import RunData
 from devias.training.module import ActionSceneModule
 from devias.training.run import build_data, build_losses, build_module, build_stage
@@ -46,6 +49,20 @@ def run_parts(config: DictConfig) -> tuple[ActionSceneModule, RunData]:
     losses = build_losses(config)
     data = build_data(config, build_stage(config, losses), batch_size=4)
     return build_module(config, data, losses), data
+
+
+def save_untrained(config: DictConfig, path: Path) -> ActionSceneModule:
+    """A checkpoint as the run of a configuration would write it, of the first weights."""
+    module, _ = run_parts(config)
+    content = {
+        "state_dict": {f"model.{k}": v for k, v in module.model.state_dict().items()},
+        StoreConfig.key: OmegaConf.to_yaml(config),
+        StoreConfig.layout_key: LAYOUT,
+        "architecture": describe(module.model),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+    return module
 
 
 def write_frames(path: Path, frames: list[np.ndarray]) -> Path:

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from devias.parquet import ParquetError, read_parquet, write_parquet
+from devias.parquet import (
+    ParquetError,
+    read_parquet,
+    to_numpy,
+    write_parquet,
+    write_parquet_parts,
+)
 
 
 def test_rows_come_back_with_vectors_and_metadata(tmp_path):
@@ -35,3 +41,14 @@ def test_what_is_no_table_or_lacks_a_column_is_named(tmp_path):
     write_parquet(path, {"a": [1]})
     with pytest.raises(ParquetError, match=r"no column 'b' among a"):
         read_parquet(path, ["b"])
+
+
+def test_parts_make_one_table_and_columns_become_arrays(tmp_path):
+    slots = np.arange(15, dtype=np.float16).reshape(5, 3)
+    parts = ({"n": np.arange(5)[part], "slot": slots[part]} for part in (slice(2), slice(2, 5)))
+    write_parquet_parts(tmp_path / "a.parquet", parts, {"of": "x"})
+    table = read_parquet(tmp_path / "a.parquet")
+    assert table.schema.metadata == {b"of": b"x"}
+    np.testing.assert_array_equal(to_numpy(table, "n"), np.arange(5))
+    assert to_numpy(table, "slot").dtype == np.float16
+    np.testing.assert_array_equal(to_numpy(table, "slot"), slots)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -29,10 +31,30 @@ def write_parquet(
         columns: values by name, all of one length; arrays `[N, D]` become a list of D a row.
         metadata: of the whole table, as what a score is.
     """
-    arrays = {name: _array(values) for name, values in columns.items()}
-    table = pa.table(arrays).replace_schema_metadata(dict(metadata or {}))
-    with atomic_path(path) as temporary:
-        pq.write_table(table, temporary)
+    write_parquet_parts(path, [columns], metadata)
+
+
+def write_parquet_parts(
+    path: Path | str,
+    parts: Iterable[Mapping[str, Any]],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a table atomically whose rows are not all in memory at once.
+
+    Args:
+        path: of the file.
+        parts: at least one; the columns of some rows each, as in `write_parquet`, all of the same
+            names and types.
+        metadata: of the whole table.
+    """
+    with atomic_path(path) as temporary, ExitStack() as stack:
+        writer = None
+        for columns in parts:
+            arrays = {name: _array(values) for name, values in columns.items()}
+            table = pa.table(arrays).replace_schema_metadata(dict(metadata or {}))
+            if writer is None:
+                writer = stack.enter_context(pq.ParquetWriter(temporary, table.schema))
+            writer.write_table(table)
 
 
 def read_parquet(path: Path | str, columns: Sequence[str] | None = None) -> pa.Table:
@@ -50,6 +72,14 @@ def read_parquet(path: Path | str, columns: Sequence[str] | None = None) -> pa.T
             return file.read(columns)
     except pa.ArrowException as error:
         raise ParquetError(f"{path}: no Parquet table ({error})") from error
+
+
+def to_numpy(table: pa.Table, name: str) -> np.ndarray:
+    """A column as an array; lists of D a row as `[N, D]`."""
+    column = table.column(name).combine_chunks()
+    if pa.types.is_fixed_size_list(column.type):
+        return column.flatten().to_numpy().reshape(len(column), column.type.list_size)
+    return column.to_numpy(zero_copy_only=False)
 
 
 def _array(values: Any) -> pa.Array:

@@ -26,5 +26,12 @@ def test_words_become_additions_once_and_changes_again(word, addition, meant):
     assert as_changes([addition]) == meant
 
 
+def test_other_commands_have_other_keys():
+    words = ["split=test", "data=ucf101", "data.root=/x"]
+    additions = ["split=test", "+data=ucf101", "++data.root=/x"]
+    assert as_additions(words, own=["split"]) == additions
+    assert as_changes(additions, own=["split"]) == words[1:]
+
+
 def test_flags_stay():
     assert as_additions(["--multirun"]) == ["--multirun"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from hydra.utils import instantiate
 
-from devias.cli.labels import label, process
+from devias.cli.labels import label
 from devias.config import compose
 from devias.errors import ConfigError
 from helpers import TINY_SYNTHETIC, run_parts, tiny_run
@@ -42,13 +42,3 @@ def test_every_experiment_can_be_labeled(experiment):
 def test_a_folder_must_be_given():
     with pytest.raises(ConfigError, match=r"data\.pseudo_cache=FOLDER"):
         label(compose_labels(*TINY_SYNTHETIC))
-
-
-def test_a_launcher_says_which_process_this_is(monkeypatch):
-    for name in ("SLURM_NTASKS", "TORCHELASTIC_RUN_ID"):
-        monkeypatch.delenv(name, raising=False)
-    assert process() == (0, 1, 0)
-    launched = {"TORCHELASTIC_RUN_ID": "1", "RANK": "5", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}
-    for name, value in {**launched, "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}.items():
-        monkeypatch.setenv(name, value)
-    assert process() == (5, 8, 1)

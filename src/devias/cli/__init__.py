@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "train a model and test it",
     "evaluate": "test a trained model again, perhaps on other data or views",
     "check": "look for what is wrong with a dataset",
+    "features": "write the representations of a dataset's videos",
     "export": "write a model's weights for others",
     "labels": "make a dataset's masks and scene labels once",
     "masks": "compare mask extractors",

@@ -65,12 +65,12 @@ def evaluate_checkpoint(
     from devias.training.checkpoints import stored_config
     from devias.training.preflight import preflight
     from devias.training.run import build_run
+    from devias.training.trained import forget_weights
 
     checkpoint = Path(checkpoint).absolute()
     changes = normalize_overrides(overrides)
     config = stored_config(checkpoint, changes, trust)
-    # The checkpoint holds all weights; those the run started from need not be there any more.
-    config.backbone.weights = config.weights = None
+    forget_weights(config)
     config.train, config.test = False, True
     preflight(config)
     folder = claim_folder(checkpoint.parent.parent / "evaluations", output_dir)

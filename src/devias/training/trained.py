@@ -1,0 +1,101 @@
+"""A trained model, and data to look at through it, which may be other than it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+from torch import nn
+
+from devias.config.instantiate import instantiate
+from devias.data.datamodule import VideoDataModule
+from devias.errors import ConfigError
+from devias.labels.on_device import BatchStage
+from devias.models.matching import SlotMatcher
+from devias.structures import UNKNOWN
+from devias.training.checkpoints import CheckpointError, load_checkpoint, stored_config
+
+OF_THE_CLIPS = ("clip_length", "stride", "image_size")
+"""Settings of the data that stay those of the training, unless they are given."""
+
+
+@dataclass
+class TrainedModel:
+    """A model out of a run's checkpoint, and two configurations.
+
+    `own` is the one it was trained with, which alone says how it is built: its sizes follow from
+    the training data's classes. `config` has the changes of today's call, and says what is looked
+    at.
+    """
+
+    model: nn.Module
+    matcher: SlotMatcher
+    own: DictConfig
+    config: DictConfig
+
+    def data(self) -> VideoDataModule:
+        """The data, in clips as the model was trained on."""
+        data: VideoDataModule = instantiate(self.config.data)
+        data.prepare_data()
+        return data
+
+    def stage(self, data: VideoDataModule, splits: Sequence[str]) -> BatchStage:
+        """Normalization as in training; scenes by the scene model where these splits lack some."""
+        unlabeled = any(r.scene == UNKNOWN for split in splits for r in data.records(split))
+        teacher = instantiate(self.config.scene_teacher) if unlabeled else None
+        return instantiate(
+            self.own.batch_stage, masks=None, augment=None, scene_teacher=teacher, requires=()
+        )
+
+
+def load_trained(
+    checkpoint: Path | str, overrides: Sequence[str] = (), trust: bool = False
+) -> TrainedModel:
+    """Rebuild the model of a run and load its weights, in evaluation mode.
+
+    Args:
+        checkpoint: of a run of this package.
+        overrides: of the configuration in it, for the data: `data=hmdb51`, `scene_teacher=…`.
+        trust: build whatever the configuration names; see `devias.config.stored`.
+
+    Raises:
+        CheckpointError: it is not such a checkpoint.
+        ConfigError: an override names no key.
+    """
+    own = stored_config(checkpoint, [], trust)
+    forget_weights(own)
+    config = stored_config(checkpoint, overrides, trust)
+    given = {word.lstrip("+").partition("=")[0] for word in overrides}
+    for name in OF_THE_CLIPS:
+        if f"data.{name}" not in given:
+            config.data[name] = own.data[name]
+    model = instantiate(own.model)
+    state = load_checkpoint(checkpoint)["state_dict"]
+    prefix = "model."
+    try:
+        model.load_state_dict(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
+    except RuntimeError as error:
+        raise CheckpointError(f"{checkpoint} does not hold its model's weights: {error}") from error
+    _check_clips(model, config)
+    return TrainedModel(model.eval(), instantiate(own.matcher), own, config)
+
+
+def forget_weights(config: DictConfig) -> None:
+    """Start from no weights: a checkpoint has all, and those before it may be gone by now."""
+    config.backbone.weights = config.weights = None
+
+
+def _check_clips(model: nn.Module, config: DictConfig) -> None:
+    """Refuse, before anything is decoded, clips of another size than the model takes."""
+    expected = getattr(getattr(model, "backbone", None), "input_size", None)
+    size = config.data.image_size
+    if expected not in (None, (config.data.clip_length, size, size)):
+        frames, height, width = expected
+        raise ConfigError(
+            f"the model takes clips of {frames} frames of {height}×{width}: set data.clip_length "
+            "and data.image_size to these, or leave them out"
+        )
