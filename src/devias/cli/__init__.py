@@ -11,6 +11,7 @@ COMMANDS = {
     "evaluate": "test a trained model again, perhaps on other data or views",
     "check": "look for what is wrong with a dataset",
     "features": "write the representations of a dataset's videos",
+    "knn": "measure what either representation tells of either label",
     "export": "write a model's weights for others",
     "labels": "make a dataset's masks and scene labels once",
     "masks": "compare mask extractors",
