@@ -254,7 +254,8 @@ def test_evaluating_the_best_checkpoint_repeats_the_metrics_exactly(finished, tm
     assert changed.metrics.keys() == metrics.keys()
     assert changed.metrics != metrics
     assert OmegaConf.load(tmp_path / "out" / "config.yaml").protocol.num_crops == 1
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"config.yaml", "result.json"}
+    left = {"config.yaml", "predictions.parquet", "result.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == left
     with pytest.raises(ConfigError, match="out is an earlier run's or evaluation's"):
         evaluate_checkpoint(best, fewer, tmp_path / "out")
     with pytest.raises(ConfigError, match=r"model\.slot_attention: softmax_axis"):

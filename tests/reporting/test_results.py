@@ -2,6 +2,7 @@ import json
 import math
 import subprocess
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from devias.reporting.results import (
     git_commit,
     group_runs,
     load_results,
+    paper_rows,
 )
 
 
@@ -39,7 +41,7 @@ def test_round_trip(tmp_path):
 def test_file_is_plain_json_with_the_fields_in_order(tmp_path):
     result_of().save(tmp_path / "result.json")
     content = json.loads((tmp_path / "result.json").read_text())
-    first = ["experiment", "model", "data", "seed", "commit", "metrics", "seconds"]
+    first = ["experiment", "model", "data", "seed", "commit", "metrics", "intervals"]
     assert list(content)[:7] == first
     assert content["metrics"]["seen/action_top1"] == 0.9
 
@@ -80,6 +82,11 @@ def test_interrupted_writing_keeps_the_old_file(tmp_path, monkeypatch):
         (lambda text: text.replace('{\n    "train": 12.5\n  }', "[]"), "seconds must map"),
         (lambda text: text.replace('"devias"', "[1]"), r"model is \[1\], not a name"),
         (lambda text: text.replace("null", '{"checkpoint": 1}'), "evaluation is .*not checkpoint"),
+        (
+            lambda text: text.replace('"intervals": {}', '"intervals": {"a": [0.5, 0.4]}'),
+            r"intervals\['a'\] is \[0.5, 0.4\], not \[low, high\]",
+        ),
+        (lambda text: text.replace('"intervals": {}', '"intervals": []'), "intervals must map"),
         (lambda text: "[" * 100_000, "recursion"),
     ],
 )
@@ -151,6 +158,11 @@ def test_an_evaluation_of_an_earlier_version_is_no_second_seed(tmp_path):
     result_of(harmonic_mean=0.5).save(tmp_path / "a" / "result.json")
     result_of(harmonic_mean=0.5).save(tmp_path / "a" / "evaluation" / "result.json")
     assert rows_below(tmp_path) == {"devias": 0.5, "devias [evaluation]": 0.5}
+
+
+def test_rows_of_the_paper_stand_beside_a_result():
+    (row,) = paper_rows(evaluated(Path("run"), "data.num_clips=5"), {"DEVIAS, paper": {"a": 0.5}})
+    assert (row.row, row.metrics, row.evaluation) == ("DEVIAS, paper", {"a": 0.5}, None)
 
 
 def test_two_runs_of_one_seed_are_named(tmp_path):

@@ -1,12 +1,19 @@
 import csv
 import io
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from devias.reporting.results import RunResult
-from devias.reporting.tables import Column, headline_columns, results_table
+from devias.reporting.tables import (
+    Column,
+    composition_columns,
+    headline_columns,
+    results_table,
+    results_tables,
+)
 
 
 def run(model, seed, experiment="synthetic", **metrics):
@@ -40,6 +47,54 @@ def test_one_seed_has_no_spread_and_one_row_no_best():
     *_, row = markdown_cells(results_table(RUNS[:1]))
     assert row == ["two_token", "96.0", "30.0", "40.0"]
     assert "one seed" in results_table(RUNS[:1]).to_markdown()
+
+
+def with_intervals(**metrics):
+    result = run("a", 0, **metrics)
+    result.intervals = {m: [v - 0.063, v + 0.0649] for m, v in result.metrics.items()}
+    return result
+
+
+def test_one_seed_shows_the_interval_of_its_numbers():
+    one = with_intervals(seen__action_top1=0.93, harmonic_mean=0.4)
+    *_, row = markdown_cells(results_table([one]))
+    assert row == ["a", "93.0 (86.7–99.5)", "40.0 (33.7–46.5)"]
+    assert "95 % intervals over videos" in results_table([one]).to_markdown()
+    (row,) = csv.DictReader(io.StringIO(results_table([one]).to_csv()))
+    assert (row["H.M."], row["H.M. from"], row["H.M. to"]) == ("40.0", "33.7", "46.5")
+    other = replace(one, seed=1)
+    *_, row = markdown_cells(results_table([one, other]))
+    assert row == ["a", "93.0 ± 0.0", "40.0 ± 0.0"]
+
+
+def test_intervals_fit_into_80_characters():
+    metrics = {column.metric.replace("/", "__"): 0.94 for column in headline_columns()}
+    lines = printed(results_table([with_intervals(**metrics)]), 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    (line,) = (line for line in lines if "–" in line)
+    assert line.split() == ["87.7–100.5"] * 6
+
+
+def test_a_set_that_speaks_against_a_model_is_a_column_the_lower_the_better():
+    runs = [run(name, 0, scufo__action_top1=value) for name, value in (("a", 0.3), ("b", 0.1))]
+    for result in runs:
+        result.lower_is_better = ["scufo/action_top1"]
+    title, _, *rows = markdown_cells(results_table(runs))
+    assert title == ["Model", "Scufo action ↓"]
+    assert [row[1] for row in rows] == ["30.0", "**10.0**"]
+
+
+def test_the_composition_table_has_what_follows_from_the_scene():
+    metrics = {"unseen__wrong_pair_seen": 0.4, "gap__action_top1": -0.05}
+    (table,) = results_tables([run("a", 0, **metrics)], composition_columns)
+    assert markdown_cells(table)[0] == ["Model", "Action gap ↓", "Wrong, seen pair ↓"]
+    assert markdown_cells(table)[-1] == ["a", "-5.0", "40.0"]
+
+
+def test_videos_that_were_left_out_are_a_remark():
+    one = run("a", 0, harmonic_mean=0.4)
+    one.skipped = {"seen": ["x.mp4 is broken", "y.mp4 is broken"]}
+    assert "a: 2 unreadable videos of seen are left out." in results_table([one]).to_markdown()
 
 
 def test_what_looks_equal_is_equally_good():

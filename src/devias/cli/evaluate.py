@@ -6,8 +6,11 @@
 
 The configuration is read from the checkpoint; all words but `checkpoint` and `output_dir` change
 it, as overrides of `devias train` would. It is data: what is not of this package is built only with
-`trust=true`. Writes figures and `result.json` to `output_dir`, by
-default RUN/evaluations/1 or the next number that is free.
+`trust=true`. `protocol.on_error=skip` leaves out videos that cannot be read.
+
+Prints the table's row, and writes figures, `predictions.parquet` (a row a video) and `result.json`
+(metrics, their 95 % intervals and numbers of videos) to `output_dir`, by default RUN/evaluations/1
+or the next number that is free.
 """
 
 from __future__ import annotations
@@ -97,7 +100,7 @@ def evaluate(
     notes: Sequence[str] = (),
     evaluation: dict[str, Any] | None = None,
 ) -> RunResult:
-    """Test a run's model with the weights of a checkpoint (`None`: as they are), write the result.
+    """Test a run's model with the weights of a checkpoint (`None`: as they are), write the results.
 
     `trainer.fast_dev_run` leaves no result: it is no test.
 
@@ -108,7 +111,15 @@ def evaluate(
         notes: as in `RunResult`.
         evaluation: as in `RunResult`.
     """
-    from devias.reporting.results import RESULT_FILE, RunResult, describe_hardware, git_commit
+    from devias.evaluation.intervals import counts, intervals
+    from devias.reporting.predictions import PREDICTIONS_FILE, save_predictions, skipped_videos
+    from devias.reporting.results import (
+        RESULT_FILE,
+        RunResult,
+        describe_hardware,
+        git_commit,
+        paper_rows,
+    )
     from devias.reporting.tables import results_table
     from devias.training.trainer import part_tested, trainer_errors
 
@@ -130,7 +141,10 @@ def evaluate(
         protocol=protocol.name,
         scene_topk=protocol.scene_topk,
         absent=protocol.absent,
+        skipped=skipped_videos(run.module.predictions),
         metrics=protocol.summarize(run.module.results),
+        counts=counts(protocol, run.module.videos),
+        lower_is_better=protocol.lower_is_better,
         seconds={**(seconds or {}), "test": time.monotonic() - start},
         hardware=describe_hardware(),
         notes=notes,
@@ -140,8 +154,11 @@ def evaluate(
     if run.trainer.is_global_zero and not run.trainer.fast_dev_run:  # type: ignore[attr-defined]
         for note in notes:
             log.warning("%s", note)
+        found = intervals(protocol, run.module.videos)
+        result.intervals = {name: list(interval) for name, interval in found.items()}
+        save_predictions(run.folder / PREDICTIONS_FILE, run.data, run.module.predictions)
         result.save(run.folder / RESULT_FILE)
-        results_table([result]).print()
+        results_table([result, *paper_rows(result, protocol.paper)]).print()
     return result
 
 

@@ -7,8 +7,8 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Iterable
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,12 @@ class RunResult:
     """As `git_commit`."""
     metrics: dict[str, float]
     """`{"seen/action_top1": 0.93, …, "harmonic_mean": 0.8}` as fractions."""
+    intervals: dict[str, list[float]] = field(default_factory=dict)
+    """The 95 % interval `[low, high]` of each metric, by the choice of videos."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """How many videos each metric is about; none for those over all sets."""
+    lower_is_better: list[str] = field(default_factory=list)
+    """Metrics of sets that the protocol says so of, as SCUFO's."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time of each phase, as `{"train": 61.2, "test": 8.9}`."""
     hardware: dict[str, str | int] = field(default_factory=dict)
@@ -59,6 +65,8 @@ class RunResult:
     """The scene accuracy that counts in it and in `harmonic_mean`."""
     absent: dict[str, str] = field(default_factory=dict)
     """Evaluation sets that could not be read where the run took place, and why."""
+    skipped: dict[str, list[str]] = field(default_factory=dict)
+    """By set, why videos could not be read and were left out."""
     notes: list[str] = field(default_factory=list)
     """What sets it apart from a usual result, as a test on a part of the videos."""
     run_id: str = ""
@@ -120,6 +128,13 @@ class RunResult:
                     raise ResultError(f"{group}[{name!r}] is {value!r}, not a number")
                 if not math.isfinite(value):
                     raise ResultError(f"{group}[{name!r}] is {value}, not a finite number")
+        if not isinstance(self.intervals, dict):
+            raise ResultError(f"intervals must map names to [low, high], not be {self.intervals!r}")
+        for name, interval in self.intervals.items():
+            match interval:
+                case [int() | float() as low, int() | float() as high] if low <= high:
+                    continue
+            raise ResultError(f"intervals[{name!r}] is {interval!r}, not [low, high]")
         if self.evaluation is not None:
             match self.evaluation:
                 case {"checkpoint": str(), "changes": [*changes]} if all(
@@ -129,7 +144,21 @@ class RunResult:
             raise ResultError(f"evaluation is {self.evaluation!r}, not checkpoint and changes")
 
 
+def paper_rows(result: RunResult, paper: Mapping[str, Mapping[str, float]]) -> list[RunResult]:
+    """Rows to stand beside a result in a table: what its protocol says the paper has."""
+    return [
+        replace(result, model=name, run_id="", metrics=dict(metrics), intervals={}, counts={},
+                skipped={}, notes=[], absent={}, evaluation=None)
+        for name, metrics in paper.items()
+    ]  # fmt: skip
+
+
 def load_results(folder: Path | str) -> list[RunResult]:
+    """The results of `find_results`."""
+    return [*find_results(folder).values()]
+
+
+def find_results(folder: Path | str) -> dict[Path, RunResult]:
     """Read every `result.json` below a folder, in the order of their paths, evaluations last.
 
     An evaluation stands for itself where it tested otherwise than the run (`RunResult.row`). One
@@ -154,7 +183,7 @@ def load_results(folder: Path | str) -> list[RunResult]:
             )
         if other[1].evaluation is not None:
             kept[key] = path, result
-    return [result for _, result in kept.values()]
+    return dict(kept.values())
 
 
 def _load_of_run(path: Path) -> RunResult:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 
 from rich import box
@@ -42,6 +42,19 @@ def headline_columns(scene_topk: int = 1) -> tuple[Column, ...]:
     )
 
 
+def composition_columns(scene_topk: int = 1) -> tuple[Column, ...]:
+    """How far answers follow the scene: all the lower the better."""
+    names = {
+        "Action gap": "gap/action_top1",
+        "Scene gap": f"gap/scene_top{scene_topk}",
+        "Scene bias": "unseen/scene_bias",
+        "Wrong, seen pair": "unseen/wrong_pair_seen",
+        "Wrong, frequent pair": "unseen/wrong_pair_frequent",
+        "Slot collision": "unseen/slot_collision",
+    }
+    return tuple(Column(name, metric, higher_is_better=False) for name, metric in names.items())
+
+
 @dataclass(frozen=True)
 class Cell:
     """Mean and sample standard deviation over seeds, as fractions."""
@@ -51,16 +64,31 @@ class Cell:
     """`None` with one seed."""
     best: bool = False
     """Whether no other row of the column is better."""
+    interval: tuple[float, float] | None = None
+    """Of the one seed's number, by the choice of videos."""
 
     @classmethod
-    def of(cls, values: Sequence[float]) -> Cell:
-        """The cell of the values that one metric took."""
-        return cls(fmean(values), stdev(values) if len(values) > 1 else None)
+    def of(cls, metric: str, runs: Sequence[RunResult]) -> Cell | None:
+        """The cell of what one metric is in several runs; `None` if some lack it."""
+        if not all(metric in run.metrics for run in runs):
+            return None
+        values = [run.metrics[metric] for run in runs]
+        if len(runs) > 1:
+            return cls(fmean(values), stdev(values))
+        interval = runs[0].intervals.get(metric)
+        return cls(values[0], interval=(interval[0], interval[1]) if interval else None)
 
     def __str__(self) -> str:
         """In per cent with one decimal: `81.3 ± 0.4`."""
         spread = "" if self.std is None else f" ± {100 * self.std:.1f}"
         return f"{100 * self.mean:.1f}{spread}"
+
+    @property
+    def range(self) -> str:
+        """The interval in per cent, `78.9–83.5`; empty where there is none."""
+        if self.interval is None:
+            return ""
+        return "–".join(f"{100 * bound:.1f}".replace("-", "−") for bound in self.interval)
 
 
 @dataclass(frozen=True)
@@ -97,12 +125,13 @@ class ResultsTable:
             shown = [
                 *title.split("\n"),
                 *(_mark(cells[place], "", "") for _, _, cells in self.rows),
+                *(cell.range for _, _, cells in self.rows if (cell := cells[place])),
             ]
             width = max(map(len, shown))
             table.add_column(title, justify="right", no_wrap=True, width=width)
         for labels, _, cells in self.rows:
             table.add_row(
-                *map(escape, labels), *(_mark(cell, "[bold green]", "[/]") for cell in cells)
+                *map(escape, labels), *(_mark(cell, "[bold green]", "[/]", "\n") for cell in cells)
             )
         return table
 
@@ -122,37 +151,54 @@ class ResultsTable:
         lines = [[*self.label_titles, *titles], rule]
         lines += [
             [label.replace("|", r"\|") for label in labels]
-            + [_mark(cell, "**", "**") for cell in cells]
+            + [_mark(cell, "**", "**", " ") for cell in cells]
             for labels, _, cells in self.rows
         ]
         table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
         return f"{table}\n{self._caption()}\n"
 
     def to_csv(self) -> str:
-        """As CSV with a mean and a standard deviation column for each metric, empty if missing."""
+        """As CSV with a mean and a standard deviation column for each metric, empty if missing.
+
+        Where some number has an interval there are columns of its bounds as well.
+        """
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        titles = [title for column in self.columns for title in (column.title, "± " + column.title)]
+        kinds = ["{}", "± {}", *(("{} from", "{} to") if self._has_intervals else ())]
+        titles = [kind.format(column.title) for column in self.columns for kind in kinds]
         writer.writerow([*self.label_titles, "Seeds", *titles])
         for labels, seeds, cells in self.rows:
             numbers = [
                 "" if value is None else f"{100 * value:.1f}"
                 for cell in cells
-                for value in ((cell.mean, cell.std) if cell else (None, None))
+                for value in _values(cell)[: len(kinds)]
             ]
             writer.writerow([*labels, seeds, *numbers])
         return text.getvalue()
+
+    @property
+    def _has_intervals(self) -> bool:
+        return any(cell and cell.interval for _, _, cells in self.rows for cell in cells)
 
     def _caption(self) -> str:
         seeds = sorted({seeds for _, seeds, _ in self.rows})
         counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
         shown = f"mean ± standard deviation over {counts} seeds" if seeds != [1] else "one seed"
+        if self._has_intervals:
+            shown += "; ranges are 95 % intervals over videos"
         protocol = f"Protocol {self.protocol}; per" if self.protocol else "Per"
         return "\n".join([f"{protocol} cent; {shown}.", *self.remarks])
 
 
-def results_tables(results: Iterable[RunResult]) -> list[ResultsTable]:
+def results_tables(
+    results: Iterable[RunResult],
+    columns: Callable[[int], Sequence[Column]] | None = None,
+) -> list[ResultsTable]:
     """A table for each protocol, as the numbers of several cannot be compared.
+
+    Args:
+        results: of any protocols.
+        columns: other ones than those of the headline, given the protocol's `scene_topk`.
 
     Raises:
         ResultError: a seed stands twice (see `group_runs`).
@@ -160,7 +206,7 @@ def results_tables(results: Iterable[RunResult]) -> list[ResultsTable]:
     groups: dict[tuple[str, int], list[RunResult]] = {}
     for result in results:
         groups.setdefault((result.protocol, result.scene_topk), []).append(result)
-    return [results_table(group) for group in groups.values()]
+    return [results_table(group, columns and columns(topk)) for (_, topk), group in groups.items()]
 
 
 def results_table(
@@ -184,17 +230,11 @@ def results_table(
     if len({(result.protocol, result.scene_topk) for result in results}) != 1:
         raise ValueError("a table needs results of one protocol")
     if columns is None:
-        columns = headline_columns(results[0].scene_topk)
+        columns = [*headline_columns(results[0].scene_topk), *_lower_columns(results)]
     groups = group_runs(results)
     columns = [c for c in columns if any(c.metric in result.metrics for result in results)]
     cells = {
-        key: [
-            Cell.of([run.metrics[column.metric] for run in runs])
-            if all(column.metric in run.metrics for run in runs)
-            else None
-            for column in columns
-        ]
-        for key, runs in groups.items()
+        key: [Cell.of(column.metric, runs) for column in columns] for key, runs in groups.items()
     }
     ranked = _mark_best(list(cells.values()), columns)
     # Experiment and data are shown only where they tell rows apart.
@@ -212,11 +252,24 @@ def results_table(
     )
 
 
+def _lower_columns(results: Sequence[RunResult]) -> list[Column]:
+    """The columns of sets such as SCUFO's."""
+    metrics = dict.fromkeys(metric for result in results for metric in result.lower_is_better)
+    titles = {m: m.replace("_", " ").replace("/", " ").removesuffix(" top1") for m in metrics}
+    return [Column(title.capitalize(), m, higher_is_better=False) for m, title in titles.items()]
+
+
 def _remarks(results: Sequence[RunResult]) -> list[str]:
     """Which sets were absent from which results, and what else is particular to one."""
     absent = dict.fromkeys(name for result in results for name in result.absent)
     remarks = [f"Absent where it was measured: {', '.join(absent)}."] if absent else []
-    return remarks + list(dict.fromkeys(f"{r.row}: {n}" for r in results for n in r.notes))
+    for r in results:
+        left_out = {name: len(videos) for name, videos in r.skipped.items() if videos}
+        remarks += [
+            f"{r.row}: {count} unreadable videos of {name} are left out."
+            for name, count in left_out.items()
+        ]
+    return list(dict.fromkeys([*remarks, *(f"{r.row}: {n}" for r in results for n in r.notes)]))
 
 
 def _mark_best(rows: list[list[Cell | None]], columns: Sequence[Column]) -> list[list[Cell | None]]:
@@ -231,17 +284,28 @@ def _mark_best(rows: list[list[Cell | None]], columns: Sequence[Column]) -> list
     ]
     return [
         [
-            cell and Cell(cell.mean, cell.std, best=round(cell.mean, 3) == top)
+            cell and replace(cell, best=round(cell.mean, 3) == top)
             for cell, top in zip(row, best, strict=True)
         ]
         for row in rows
     ]
 
 
-def _mark(cell: Cell | None, before: str, after: str) -> str:
+def _mark(cell: Cell | None, before: str, after: str, gap: str = "") -> str:
+    """The number, marked if it is the best, and behind a gap, if one is given, its interval."""
     if cell is None:
         return MISSING
-    return f"{before}{cell}{after}" if cell.best else str(cell)
+    number = f"{before}{cell}{after}" if cell.best else str(cell)
+    if not gap or not cell.range:
+        return number
+    return number + gap + (cell.range if gap == "\n" else f"({cell.range})")
+
+
+def _values(cell: Cell | None) -> list[float | None]:
+    """Mean, deviation and bounds."""
+    if cell is None:
+        return [None] * 4
+    return [cell.mean, cell.std, *(cell.interval or (None, None))]
 
 
 def _arrow(column: Column) -> str:
