@@ -46,9 +46,9 @@ class Floating(Gray):
 class Linear(nn.Module):
     """Two slots, each a linear map of a clip; its answers change from clip to clip."""
 
-    def __init__(self):
+    def __init__(self, seed=1):
         super().__init__()
-        generator = torch.Generator().manual_seed(1)
+        generator = torch.Generator().manual_seed(seed)
         self.weight = nn.Parameter(torch.randn(2, 7, 3 * 2 * 8 * 8, generator=generator))
 
     def forward(self, video):
@@ -59,6 +59,7 @@ class Linear(nn.Module):
 
 def draw_videos(folder, videos=5, broken=()):
     """Videos of noise that differ, of which some are no videos."""
+    folder.mkdir(parents=True, exist_ok=True)
     for number in range(videos):
         path = folder / f"{number}.mp4"
         if number in broken:
@@ -69,7 +70,7 @@ def draw_videos(folder, videos=5, broken=()):
     return folder
 
 
-def evaluated_run(folder, broken=(), trainer=(), eval_batch_size=8, videos=5, **settings):
+def evaluated_run(folder, broken=(), trainer=(), eval_batch_size=8, videos=5, seed=1, **settings):
     """Module and data after a test on `seen` and on `unseen`, the same videos."""
     protocol = Protocol(
         "gray",
@@ -87,7 +88,7 @@ def evaluated_run(folder, broken=(), trainer=(), eval_batch_size=8, videos=5, **
     own.videos = folder
     data = RunData(own, protocol)
     module = ActionSceneModule(
-        Linear(), {}, SlotMatcher(), OptimizerSettings(), 1, data.protocol, data.reference
+        Linear(seed), {}, SlotMatcher(), OptimizerSettings(), 1, data.protocol, data.reference
     )
     stub_trainer(folder, **dict(trainer)).test(module, datamodule=data, verbose=False)
     return module, data

@@ -87,8 +87,8 @@ def test_a_set_that_speaks_against_a_model_is_a_column_the_lower_the_better():
 def test_the_composition_table_has_what_follows_from_the_scene():
     metrics = {"unseen__wrong_pair_seen": 0.4, "gap__action_top1": -0.05}
     (table,) = results_tables([run("a", 0, **metrics)], composition_columns)
-    assert markdown_cells(table)[0] == ["Model", "Action gap ↓", "Wrong, seen pair ↓"]
-    assert markdown_cells(table)[-1] == ["a", "-5.0", "40.0"]
+    assert markdown_cells(table)[0] == ["Model", "Action gap ↓", "Errors: seen pair ↓"]
+    assert markdown_cells(table)[-1] == ["a", "−5.0", "40.0"]
 
 
 def test_videos_that_were_left_out_are_a_remark():

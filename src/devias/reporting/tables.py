@@ -48,8 +48,8 @@ def composition_columns(scene_topk: int = 1) -> tuple[Column, ...]:
         "Action gap": "gap/action_top1",
         "Scene gap": f"gap/scene_top{scene_topk}",
         "Scene bias": "unseen/scene_bias",
-        "Wrong, seen pair": "unseen/wrong_pair_seen",
-        "Wrong, frequent pair": "unseen/wrong_pair_frequent",
+        "Errors: seen pair": "unseen/wrong_pair_seen",
+        "Errors: frequent": "unseen/wrong_pair_frequent",
         "Slot collision": "unseen/slot_collision",
     }
     return tuple(Column(name, metric, higher_is_better=False) for name, metric in names.items())
@@ -81,7 +81,7 @@ class Cell:
     def __str__(self) -> str:
         """In per cent with one decimal: `81.3 ± 0.4`."""
         spread = "" if self.std is None else f" ± {100 * self.std:.1f}"
-        return f"{100 * self.mean:.1f}{spread}"
+        return f"{100 * self.mean:.1f}{spread}".replace("-", "−")
 
     @property
     def range(self) -> str:
