@@ -19,7 +19,7 @@ from devias.config import compose, config_dir
 from devias.config.identity import run_id
 from devias.config.shipped import check_keys
 from devias.training.dry_run import dry_run
-from helpers import run_parts
+from helpers import TINY_SYNTHETIC, run_parts, save_untrained
 
 CONF = Path(config_dir())
 OPTIONS = sorted(
@@ -34,6 +34,14 @@ WITHOUT_DOWNLOADS = ("backbone.weights=null", "scene_teacher=none")
 COUNTS = ("data.num_actions=3", "data.num_scenes=5")
 
 
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Overrides for a model that starts from another run's."""
+    path = tmp_path_factory.mktemp("source") / "best.ckpt"
+    save_untrained(compose(*TINY_SYNTHETIC, f"paths.datasets={path.parent}"), path)
+    return [f"model.source={path}"]
+
+
 @pytest.mark.parametrize("option", OPTIONS, ids="=".join)
 def test_every_option_composes_with_known_keys(option):
     config = compose("=".join(option))
@@ -42,13 +50,16 @@ def test_every_option_composes_with_known_keys(option):
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_builds_its_model_and_data(experiment):
+def test_every_experiment_builds_its_model_and_data(experiment, source):
     counts = COUNTS if experiment.startswith("own") else ()
-    config = compose(f"experiment={experiment}", *WITHOUT_DOWNLOADS, *counts)
+    transfers = experiment.startswith("transfer")
+    more = source if transfers else ()
+    config = compose(f"experiment={experiment}", *WITHOUT_DOWNLOADS, *counts, *more)
     check_keys(config)
     module, data = run_parts(config)
-    head = module.model.head
-    assert (head.num_actions, head.num_scenes) == (data.train.num_actions, data.train.num_scenes)
+    head = module.model.classifier if transfers else module.model.head
+    scenes = 0 if transfers else data.train.num_scenes
+    assert (head.num_actions, head.num_scenes) == (data.train.num_actions, scenes)
     assert set(module.losses) == set(config.loss)
     train = data.train
     declared = (train.stage, train.input_size, train.has_ground_truth_masks)
@@ -56,8 +67,9 @@ def test_every_experiment_builds_its_model_and_data(experiment):
 
 
 @pytest.mark.parametrize("model", [stem for group, stem in OPTIONS if group == "model"])
-def test_every_model_trains_in_the_synthetic_experiment(model):
-    config = compose("experiment=synthetic", f"model={model}", "backbone.weights=null")
+def test_every_model_trains_in_the_synthetic_experiment(model, source):
+    more = source if model == "transfer" else ()
+    config = compose("experiment=synthetic", f"model={model}", "backbone.weights=null", *more)
     module, _ = run_parts(config)
     assert sum(parameter.numel() for parameter in module.model.parameters()) > 10_000
 
@@ -144,6 +156,24 @@ def test_the_released_losses_differ_between_devias_and_baselines(words, smoothin
     assert (action.smoothing, scene.scale, scene.mean) == (smoothing, *divergence)
     assert losses["paper"].action_recognition.smoothing == 0
     assert losses["paper"].scene_recognition.target == "label"
+
+
+@pytest.mark.parametrize(
+    ("words", "classifier"),
+    [
+        ("experiment=transfer", ("none", False, 0.0)),
+        ("experiment=transfer compat=official", ("half", False, 0.0)),
+        ("experiment=transfer_small", ("none", False, 0.5)),
+        ("experiment=transfer_small compat=official", ("half", True, 0.5)),
+    ],
+)
+def test_the_head_of_a_transfer_follows_data_and_compat(words, classifier):
+    config = compose(*words.split())
+    found = config.model.classifier
+    assert (found.projection, found.input_norm, found.dropout) == classifier
+    assert config.model.drop_path_rate == (0.2 if "small" in words else 0.1)
+    assert set(config.loss) == {"action_recognition"}
+    assert config.trainer.max_epochs == 50
 
 
 def test_the_paper_settings_of_ucf101():

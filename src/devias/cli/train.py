@@ -69,12 +69,14 @@ def train(config: DictConfig, new_folder: bool = False) -> dict[str, float]:
     from devias.training.preflight import preflight
     from devias.training.run import build_run
     from devias.training.run_folder import claimed_folder
+    from devias.training.transfer import record_source
 
     preflight(config)
     if config.check:
         log.info("nothing is missing for this run")
         return {}
     count_classes(config)
+    record_source(config)
     with claimed_folder(config, new_folder):
         resume = resume_from(config)
         with closing(build_run(config)) as run:

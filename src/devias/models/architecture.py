@@ -15,8 +15,8 @@ from torch import nn
 
 Part = TypeVar("Part", bound=type[nn.Module])
 
-MOST_NESTED = 1
-"""A whole model has parts, and they have none."""
+MOST_NESTED = 2
+"""A transferred model holds a whole one, which has parts, and they have none."""
 MOST_LAYERS = 1000
 MOST = 2**20
 """Beyond any number in a description, be it of layers or of anything else."""

@@ -13,6 +13,7 @@ from devias.weights.read import locate
 WEIGHTS = (
     "weights",
     "backbone.weights",
+    "model.source",
     "scene_teacher.model.path",
     "scene_teacher.model.weights",
 )

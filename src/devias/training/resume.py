@@ -33,7 +33,7 @@ FREE = (
 )
 """Keys and groups that a resumed run may change: machine, folders, length, what is reported."""
 
-FREE_NAMES = ("gradient_checkpointing", "pseudo_cache", "root", "weights")
+FREE_NAMES = ("gradient_checkpointing", "pseudo_cache", "root", "source", "weights")
 """Last parts of further ones: where things lie, and what costs memory alone."""
 
 NOT_FREE = ("trainer.gradient_clip_val", "trainer.gradient_clip_algorithm")

@@ -16,6 +16,7 @@ from devias.labels.on_device import BatchStage
 from devias.models.matching import SlotMatcher
 from devias.structures import UNKNOWN
 from devias.training.checkpoints import CheckpointError, load_checkpoint, stored_config
+from devias.training.transfer import is_transfer
 
 OF_THE_CLIPS = ("clip_length", "stride", "image_size")
 """Settings of the data that stay those of the training, unless they are given."""
@@ -87,6 +88,8 @@ def load_trained(
 def forget_weights(config: DictConfig) -> None:
     """Start from no weights: a checkpoint has all, and those before it may be gone by now."""
     config.backbone.weights = config.weights = None
+    if is_transfer(config):
+        config.model.source = None
 
 
 def _check_clips(model: nn.Module, config: DictConfig) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from devias.models.backbone import Grid, VideoViT, interpolate_positions, sincos_positions
 from devias.models.baselines import TokenViT
 from devias.models.devias import DEVIAS
+from devias.models.transfer import TransferModel
 from devias.weights.convert import State, Weights, convert
 from devias.weights.errors import WeightsError, some
 from devias.weights.read import read
@@ -126,9 +127,9 @@ def load_backbone(
 
 
 def load_weights(
-    model: DEVIAS | TokenViT, source: str | Path | Weights, strict: bool = True
+    model: DEVIAS | TokenViT | TransferModel, source: str | Path | Weights, strict: bool = True
 ) -> LoadReport:
-    """Take the weights of a whole `DEVIAS` or `TokenViT` from any supported format.
+    """Take the weights of a whole model from any supported format.
 
     Args:
         model: changed in place.
@@ -148,8 +149,7 @@ def load_weights(
     if strict and missing:
         raise WeightsError(f"{weights.source} ({weights.format}) lacks {some(missing)}")
 
-    parts = {name: part for name, part in model.named_children() if name != "backbone"}
-    for part_name, part in parts.items():
+    for part_name, part in _parts(model).items():
         expected = part.state_dict()
         names = [name for name in weights.state if name.startswith(f"{part_name}.")]
         state = {name.removeprefix(f"{part_name}."): weights.state[name] for name in names}
@@ -167,6 +167,14 @@ def load_weights(
             report.ignored = [name for name in report.ignored if name not in names]
         (report.new if problems else report.loaded).extend(f"{part_name}.{n}" for n in expected)
     return report
+
+
+def _parts(model: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a model beside its backbone; those of a transferred model's source are its."""
+    parts = dict(model.named_children())
+    source = parts.pop("source", None)
+    parts |= {} if source is None else _parts(source)
+    return {name: part for name, part in parts.items() if name != "backbone"}
 
 
 def _differences(state: State, expected: State) -> list[str]:

@@ -31,8 +31,9 @@ OURS = (
     "mask_decoder.",
     "segmentation_decoder.",
     "fc_norm.",
+    "classifier.",
 )
-"""How the parameter names of `DEVIAS` and `TokenViT` begin."""
+"""How the parameter names of `DEVIAS` and `TokenViT` begin, and that of a `TransferModel`'s own."""
 
 FORMER_NAMES = {
     "silhouette_decoder": "segmentation_decoder",
@@ -45,9 +46,11 @@ HUGGING_FACE_EMBEDDING = "embeddings.patch_embeddings.projection.weight"
 """The parameters by which a ViT is found, whatever is written before their names."""
 
 TRANSPARENT = re.compile(
-    r"(?<![^.])(module|_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+    r"(?<![^.])(module|_orig_mod|_forward_module|_fsdp_wrapped_module|_checkpoint_wrapped_module|"
+    r"source)\."
 )
-"""What parallel, compiled and checkpointed modules put before names, or amid them."""
+"""What parallel, compiled and checkpointed modules put before names, or amid them; and what a
+`TransferModel` puts before those of the model that it holds."""
 
 KNOWN_PREFIX = re.compile(r"((model|net|network|backbone|encoder|videomae|vit|student)\.)*")
 AVERAGED_PREFIX = re.compile(r"ema|averag|teacher|momentum|target", re.IGNORECASE)
@@ -268,6 +271,7 @@ def _check_ranks(state: State) -> None:
     axes: dict[str, tuple[int, ...]]
     axes = {"backbone.pos_embed": (3,), "backbone.tokens": (3,), "slot_attention.slots": (2,)}
     axes[f"backbone.{EMBEDDING}"] = (4, 5)
+    axes["classifier.emphasis_logit"] = (1,)
     for name, tensor in state.items():
         parts = name.split(".")
         is_norm = any("norm" in part for part in parts[:-1])

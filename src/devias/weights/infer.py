@@ -16,6 +16,7 @@ from devias.models.architecture import build
 from devias.models.backbone import VideoViT
 from devias.models.baselines import TokenViT
 from devias.models.devias import DEVIAS
+from devias.models.transfer import TransferModel
 from devias.weights.assign import load_backbone, load_weights, read_weights
 from devias.weights.convert import RELEASED_SLOT_HEADS, Weights, count
 from devias.weights.errors import WeightsError, some
@@ -38,7 +39,7 @@ def load_model(
     image_size: int | Sequence[int] | None = None,
     num_frames: int | None = None,
     num_heads: int | None = None,
-) -> DEVIAS | TokenViT:
+) -> DEVIAS | TokenViT | TransferModel:
     """Build the model that a weight file holds and load it, in evaluation mode.
 
     Sizes come from the weights and what is stored with them; arguments say what
@@ -65,13 +66,13 @@ def load_model(
     weights = read_weights(path)
     sizes = {"image_size": image_size, "num_frames": num_frames, "num_heads": num_heads}
     try:
-        description = _architecture(weights, num_actions, num_scenes, sizes)
+        description = describe_weights(weights, num_actions, num_scenes, sizes)
     except WeightsError as error:
         raise WeightsError(f"{path} ({weights.format}): {error}") from error
     if compat and "slot_attention" in description:
         description["slot_attention"]["key_normalization"] = _key_normalization(compat)
     model = _build(weights, description)
-    if not isinstance(model, DEVIAS | TokenViT):
+    if not isinstance(model, DEVIAS | TokenViT | TransferModel):
         raise WeightsError(f"{path} describes a {type(model).__name__}, not a whole model")
     complete = any(name.startswith("head.") for name in weights.state)
     if complete and weights.architecture is None:
@@ -129,20 +130,37 @@ def _build(weights: Weights, description: Description) -> nn.Module:
 def _stored_backbone(weights: Weights) -> Description | None:
     """The description of the backbone in our own files, of a whole model or of it alone."""
     stored = weights.architecture
-    return stored.get("backbone", stored) if stored else None
+    if not stored:
+        return None
+    stored = stored.get("source", stored)
+    return stored.get("backbone", stored)
 
 
-def _architecture(
-    weights: Weights, num_actions: int | None, num_scenes: int | None, sizes: Description
+def describe_weights(
+    weights: Weights,
+    num_actions: int | None = None,
+    num_scenes: int | None = None,
+    sizes: Description | None = None,
 ) -> Description:
-    """What to build, in the form of `devias.models.architecture.describe`."""
+    """What to build for weights, in the form of `devias.models.architecture.describe`.
+
+    Args:
+        weights: of a whole model, or of a backbone.
+        num_actions: as in `load_model`.
+        num_scenes: likewise.
+        sizes: likewise: `image_size`, `num_frames`, `num_heads`.
+
+    Raises:
+        WeightsError: something must be told, or is told otherwise by the weights.
+    """
     stored = weights.architecture
-    if stored and "head" in stored:
+    head = stored and (stored.get("head") or stored.get("classifier"))
+    if stored and head:
         for name, told in (("num_actions", num_actions), ("num_scenes", num_scenes)):
-            if told not in (None, stored["head"][name]):
-                raise WeightsError(f"{name} is {stored['head'][name]}, not {told}")
+            if told not in (None, head.get(name, 0)):
+                raise WeightsError(f"{name} is {head.get(name, 0)}, not {told}")
         return stored
-    backbone = _stored_backbone(weights) or _backbone(weights, sizes)
+    backbone = _stored_backbone(weights) or _backbone(weights, sizes or {})
     dim = backbone["embed_dim"]
     has_slots = any(name.startswith("slot_attention.") for name in weights.state)
     if not any(name.startswith("head.") for name in weights.state):
@@ -168,7 +186,7 @@ def _backbone(weights: Weights, sizes: Description) -> Description:
     kernel = _shape(weights, "backbone.patch_embed.proj.weight")
     dim, patch = kernel[0], kernel[-1]
     tubelet = kernel[2] if len(kernel) == 5 else 2
-    frames, size = sizes["num_frames"], sizes["image_size"]
+    frames, size = sizes.get("num_frames"), sizes.get("image_size")
     if weights.tubelets:
         frames = frames or weights.tubelets * tubelet
     if weights.patches:
@@ -189,7 +207,7 @@ def _backbone(weights: Weights, sizes: Description) -> Description:
         "tubelet_size": tubelet,
         "embed_dim": dim,
         "depth": len(blocks),
-        "num_heads": sizes["num_heads"] or _num_heads(weights, dim),
+        "num_heads": sizes.get("num_heads") or _num_heads(weights, dim),
         "mlp_ratio": _ratio(_shape(weights, "backbone.blocks.0.mlp.fc1.weight")[0], dim),
         "num_tokens": _shape(weights, "backbone.tokens")[1] if has_tokens else 0,
         "final_norm": "fc_norm.weight" not in weights.state,
