@@ -70,6 +70,17 @@ def draw_videos(folder, videos=5, broken=()):
     return folder
 
 
+def gray_data(folder, protocol, eval_batch_size=8):
+    """The videos of a folder as the data of a run."""
+    own = Floating(
+        folder, NUM_ACTIONS, NUM_SCENES, clip_length=2, stride=1, image_size=8,
+        eval_batch_size=eval_batch_size, num_workers=0, rand_augment=None,
+    )  # fmt: skip
+    own.splits = ("train", "val", "seen", "unseen")
+    own.videos = folder
+    return RunData(own, protocol)
+
+
 def evaluated_run(folder, broken=(), trainer=(), eval_batch_size=8, videos=5, seed=1, **settings):
     """Module and data after a test on `seen` and on `unseen`, the same videos."""
     protocol = Protocol(
@@ -80,13 +91,7 @@ def evaluated_run(folder, broken=(), trainer=(), eval_batch_size=8, videos=5, se
         scene_topk=1,
         **settings,
     )
-    own = Floating(
-        draw_videos(folder, videos, broken), NUM_ACTIONS, NUM_SCENES, clip_length=2, stride=1,
-        image_size=8, eval_batch_size=eval_batch_size, num_workers=0, rand_augment=None,
-    )  # fmt: skip
-    own.splits = ("train", "val", "seen", "unseen")
-    own.videos = folder
-    data = RunData(own, protocol)
+    data = gray_data(draw_videos(folder, videos, broken), protocol, eval_batch_size)
     module = ActionSceneModule(
         Linear(seed), {}, SlotMatcher(), OptimizerSettings(), 1, data.protocol, data.reference
     )

@@ -12,6 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+from devias import cli
 from devias.cli.evaluate import evaluate_checkpoint
 from devias.cli.report import report
 from devias.cli.train import train
@@ -298,9 +299,30 @@ def test_the_report_of_a_folder_of_runs(root, finished, two_token, tmp_path, cap
     with (tmp_path / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["Model"] for row in rows] == ["devias", "two_token"]
+    with (tmp_path / "composition.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert "Action gap" in rows[0]
+    assert "there is no" in (tmp_path / "comparison.md").read_text()  # predictions
     with Image.open(tmp_path / "scene_bias.png") as picture:
         assert np.asarray(picture).std() > 10
     assert "scene_bias.png" in capsys.readouterr().out
+
+
+def test_the_surest_mistakes_of_a_run_are_shown(finished, tmp_path, capsys):
+    run_dir, _ = finished
+    cli.main(["errors", str(run_dir), "task=scene", "count=3", f"output_dir={tmp_path}"])
+    with (tmp_path / "errors_scene.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert 1 <= len(rows) <= 3
+    assert all(row["Scene"] != row["Answered scene"] for row in rows)
+    sure = [float(row["Sure"]) for row in rows]
+    assert sure == sorted(sure, reverse=True)
+    assert rows[0]["Video"] in (tmp_path / "errors_scene.md").read_text()
+    with Image.open(tmp_path / "errors_scene.png") as picture:
+        assert np.asarray(picture).std() > 10
+    with pytest.raises(SystemExit):
+        cli.main(["errors", str(run_dir), "data.rot=x", f"output_dir={tmp_path}"])
+    assert "data.rot" in capsys.readouterr().out
 
 
 def test_a_sweep_of_an_ablation_makes_a_table_of_its_rows(tmp_path):

@@ -12,6 +12,7 @@ COMMANDS = {
     "check": "look for what is wrong with a dataset",
     "features": "write the representations of a dataset's videos",
     "knn": "measure what either representation tells of either label",
+    "errors": "the mistakes that a model is most sure of, with their frames",
     "export": "write a model's weights for others",
     "labels": "make a dataset's masks and scene labels once",
     "masks": "compare mask extractors",

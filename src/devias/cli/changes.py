@@ -1,4 +1,4 @@
-"""The words of a command that are about the configuration a checkpoint holds."""
+"""The words of a command that are about a stored configuration, as a checkpoint's or a run's."""
 
 from __future__ import annotations
 

@@ -65,6 +65,20 @@ def command(
     return decorate
 
 
+def folder_as(key: str) -> Callable[[Sequence[str]], list[str]]:
+    """For `command`: takes `FOLDER` on the command line as `key=FOLDER`."""
+
+    def rewrite(words: Sequence[str]) -> list[str]:
+        return [
+            f"{key}={word}"
+            if word[:1] != "-" and ("=" not in word or Path(word).exists())
+            else word
+            for word in words
+        ]
+
+    return rewrite
+
+
 def command_line() -> str:
     """The command line that repeats this program, or this job of a sweep."""
     program = Path(sys.argv[0]).stem

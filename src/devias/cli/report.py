@@ -15,23 +15,14 @@ called by these settings. An evaluation without any repeats its run's row and is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
 
-from devias.cli.command import command
+from devias.cli.command import command, folder_as
 
 
-def folder_as_override(words: Sequence[str]) -> list[str]:
-    """`FOLDER` as `runs=FOLDER`."""
-    return [
-        f"runs={word}" if word[:1] != "-" and ("=" not in word or Path(word).exists()) else word
-        for word in words
-    ]
-
-
-@command("report", rewrite=folder_as_override)
+@command("report", rewrite=folder_as("runs"))
 def main(config: DictConfig) -> None:
     """Report on the folder."""
     report(Path(config.runs), config.against)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +20,7 @@ from devias.evaluation.paired import McNemar, difference, mcnemar
 from devias.evaluation.protocol import Protocol
 from devias.reporting.predictions import PREDICTIONS_FILE, SetPredictions, load_predictions
 from devias.reporting.results import RunResult, group_runs
+from devias.reporting.text_tables import csv_table, markdown_table
 
 TITLES = ("Set", "Task", "Videos", "First alone", "Second alone", "p")
 
@@ -162,23 +161,16 @@ def print_comparisons(comparisons: Iterable[Comparison], console: Console | None
 
 def comparisons_to_markdown(comparisons: Iterable[Comparison]) -> str:
     """One table for each, below what it comes to."""
-    rule = [":--"] * 2 + ["--:"] * (len(TITLES) - 2)
-    parts = []
-    for comparison in comparisons:
-        lines = [TITLES, rule, *comparison.rows()] if comparison.tests else []
-        table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        parts.append(f"{comparison.title}\n\n{table}")
-    return "\n".join(parts)
+    return "\n".join(
+        f"{c.title}\n" + (f"\n{markdown_table(TITLES, c.rows(), 2)}" if c.tests else "")
+        for c in comparisons
+    )
 
 
 def comparisons_to_csv(comparisons: Iterable[Comparison]) -> str:
     """A row for each set and task of all."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["First", "Second", "Seed", *TITLES])
-    for c in comparisons:
-        writer.writerows([c.first, c.second, c.seed, *row] for row in c.rows())
-    return text.getvalue()
+    rows = ([c.first, c.second, c.seed, *row] for c in comparisons for row in c.rows())
+    return csv_table(["First", "Second", "Seed", *TITLES], rows)
 
 
 def _points(share: float) -> str:

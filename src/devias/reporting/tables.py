@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
@@ -14,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from devias.reporting.results import RunResult, group_runs
+from devias.reporting.text_tables import csv_table, markdown_table
 
 MISSING = "–"
 LABEL_WIDTH = 10
@@ -147,34 +146,29 @@ class ResultsTable:
     def to_markdown(self) -> str:
         """As a Markdown table; the best of each column is bold."""
         titles = [f"{column.title} {_arrow(column)}" for column in self.columns]
-        rule = [":--"] * len(self.label_titles) + ["--:"] * len(titles)
-        lines = [[*self.label_titles, *titles], rule]
-        lines += [
-            [label.replace("|", r"\|") for label in labels]
-            + [_mark(cell, "**", "**", " ") for cell in cells]
+        rows = (
+            [*labels, *(_mark(cell, "**", "**", " ") for cell in cells)]
             for labels, _, cells in self.rows
-        ]
-        table = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-        return f"{table}\n{self._caption()}\n"
+        )
+        titles = [*self.label_titles, *titles]
+        return f"{markdown_table(titles, rows, len(self.label_titles))}\n{self._caption()}\n"
 
     def to_csv(self) -> str:
         """As CSV with a mean and a standard deviation column for each metric, empty if missing.
 
         Where some number has an interval there are columns of its bounds as well.
         """
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         kinds = ["{}", "± {}", *(("{} from", "{} to") if self._has_intervals else ())]
         titles = [kind.format(column.title) for column in self.columns for kind in kinds]
-        writer.writerow([*self.label_titles, "Seeds", *titles])
+        rows = []
         for labels, seeds, cells in self.rows:
             numbers = [
                 "" if value is None else f"{100 * value:.1f}"
                 for cell in cells
                 for value in _values(cell)[: len(kinds)]
             ]
-            writer.writerow([*labels, seeds, *numbers])
-        return text.getvalue()
+            rows.append([*labels, seeds, *numbers])
+        return csv_table([*self.label_titles, "Seeds", *titles], rows)
 
     @property
     def _has_intervals(self) -> bool:

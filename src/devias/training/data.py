@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -11,6 +12,7 @@ from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
 from devias.config.instantiate import instantiate
+from devias.config.stored import rebuild_config
 from devias.data.datamodule import MissingDataError, VideoDataModule
 from devias.errors import ConfigError
 from devias.evaluation.composition import Reference, TrainingPairs
@@ -29,6 +31,29 @@ def count_classes(config: DictConfig) -> None:
         data.records(data.train_split)
         for name in unset:
             config.data[name] = getattr(data, name)
+
+
+def stored_data(folder: Path, overrides: Sequence[str] = (), trust: bool = False) -> RunData:
+    """The data of a run or an evaluation, as its folder's `config.yaml` has it.
+
+    Nothing is done to clips on the device.
+
+    Args:
+        folder: of the run.
+        overrides: of its configuration.
+        trust: see `devias.config.stored`.
+
+    Raises:
+        ConfigError: as `devias.config.stored.rebuild_config`; the message names the file.
+        FileNotFoundError: there is no configuration.
+    """
+    path = folder / "config.yaml"
+    try:
+        config = rebuild_config(path.read_text(encoding="utf-8"), overrides, trust)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    others = {name: instantiate(option) for name, option in config.eval_data.items()}
+    return RunData(instantiate(config.data), instantiate(config.protocol), others)
 
 
 class RunData(L.LightningDataModule):

@@ -169,6 +169,7 @@ def _draw_row(
 ) -> None:
     _write_label(page, 0.12, "Action", sample.true_action, sample.predicted_action)
     _write_label(page, 0.66, "Scene", sample.true_scene, sample.predicted_scene)
+    page.text(MARGIN, 1.06, fit_text(sample.note, LABEL_WIDTH - GAP, 7.5), size=7.5, color=MUTED)
     times = np.linspace(0, len(sample.frames) - 1, num_frames).round().astype(int)
     for left, time in zip(page.lefts, times, strict=False):
         page.image(left, sample.frames[time])

@@ -36,6 +36,8 @@ class ClipSample:
     scene_attention: Map | None = None
     decoded_mask: Map | None = None
     """Of the action slot."""
+    note: str = ""
+    """What else is to be said of it."""
 
 
 @torch.no_grad()
