@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from devias.data.records import PackedRecords, VideoRecord
+from devias.data.records import PackedRecords, VideoRecord, video_id
 
 RECORDS = [
     VideoRecord(Path("a.mp4"), 3, source="list.txt:1"),
@@ -23,3 +23,17 @@ def test_packed_records_are_the_records():
         with pytest.raises(IndexError):
             packed[place]
     assert list(PackedRecords([])) == []
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (VideoRecord(Path("/v/a/b.mp4")), "a/b.mp4"),
+        (VideoRecord(Path("/r/b.mp4")), "b.mp4"),
+        (VideoRecord(Path("/x/b.mp4")), "/x/b.mp4"),
+        (VideoRecord(Path("/v/b.mp4"), start=2.5, end=7.0), "b.mp4#2.5-7"),
+        (VideoRecord(Path("/v/b.mp4"), start=123456.789), "b.mp4#123456.789-"),
+    ],
+)
+def test_videos_are_known_by_their_place_below_the_folder(record, expected):
+    assert video_id(record, Path("/v"), Path("/r")) == expected

@@ -15,7 +15,6 @@ from devias.evaluation.features import (
     VideoEncoder,
     extract_features,
     feature_sources,
-    video_ids,
 )
 from devias.labels.on_device import BatchStage
 from devias.models.matching import SlotMatcher
@@ -134,16 +133,6 @@ def test_other_weights_clips_or_labels_are_other_features(data):
     data.stride = 2
     other = feature_sources(encoder(model), data, "test", FeatureSettings(num_crops=3))
     assert {key for key in own if own[key] != other[key]} == {"model", "stride", "num_crops"}
-
-
-def test_ids_are_paths_below_the_videos_and_segments(data):
-    records = [
-        VideoRecord(data.videos / "a" / "b c.avi"),
-        VideoRecord(data.videos / "a.avi", start=0.5, end=2.0),
-        VideoRecord(data.root / "elsewhere.avi"),
-    ]
-    outside = (data.root / "elsewhere.avi").as_posix()
-    assert video_ids(records, data) == ["a/b c.avi", "a.avi#0.5-2", outside]
 
 
 @pytest.mark.parametrize("settings", [{"num_clips": 0}, {"chunk_size": 0}, {"dtype": "int8"}])

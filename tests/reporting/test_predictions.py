@@ -1,10 +1,7 @@
-from pathlib import Path
-
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from devias.data.records import VideoRecord
 from devias.evaluation.metrics import mean_metrics, video_metrics
 from devias.evaluation.predictions import FIELDS
 from devias.parquet import ParquetError, write_parquet
@@ -12,7 +9,6 @@ from devias.reporting.predictions import (
     PredictionsError,
     load_predictions,
     save_predictions,
-    video_id,
 )
 from evaluated import evaluated_run
 
@@ -60,20 +56,6 @@ def test_a_row_says_of_a_reader_what_happened(written):
         assert row["predicted_action"] == row["action_classes"][0]
         assert row["predicted_action_name"] == "abc"[row["predicted_action"]]
         assert len(row["action_slots"]) == 4
-
-
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        (VideoRecord(Path("/v/a/b.mp4")), "a/b.mp4"),
-        (VideoRecord(Path("/r/b.mp4")), "b.mp4"),
-        (VideoRecord(Path("/x/b.mp4")), "/x/b.mp4"),
-        (VideoRecord(Path("/v/b.mp4"), start=2.5, end=7.0), "b.mp4#2.5-7"),
-        (VideoRecord(Path("/v/b.mp4"), start=123456.789), "b.mp4#123456.789-"),
-    ],
-)
-def test_videos_are_known_by_their_place_below_the_folder(record, expected):
-    assert video_id(record, Path("/v"), Path("/r")) == expected
 
 
 def test_other_files_are_named(tmp_path):

@@ -21,7 +21,6 @@ from devias.cli.changes import as_additions, as_changes
 from devias.cli.command import command, folder_as
 from devias.config.overrides import normalize_overrides
 
-
 OWN_KEYS = ("count", "hydra", "output_dir", "overrides", "run", "set", "task", "trust")
 
 

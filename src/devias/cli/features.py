@@ -60,12 +60,12 @@ def features(config: DictConfig, changes: Sequence[str] = ()) -> None:
         UnreadableVideosError: the table is written without videos that could not be read.
     """
     from devias.config.instantiate import instantiate
+    from devias.data.records import video_id
     from devias.evaluation.feature_files import FeatureChunks, check_output
     from devias.evaluation.features import (
         VideoEncoder,
         extract_features,
         feature_sources,
-        video_ids,
     )
     from devias.training.trained import load_trained
 
@@ -86,7 +86,8 @@ def features(config: DictConfig, changes: Sequence[str] = ()) -> None:
     chunks = FeatureChunks(output.parent, sources, prefix=f".{output.name}-")
     extract_features(encoder, data, config.split, chunks, settings, rank, world_size)
     about = {"checkpoint": str(config.checkpoint), "split": config.split, "settings": sources}
-    _finish(output, chunks, video_ids(data.records(config.split), data), about)
+    ids = [video_id(record, data.videos, data.root) for record in data.records(config.split)]
+    _finish(output, chunks, ids, about)
 
 
 def _finish(

@@ -40,6 +40,22 @@ class VideoRecord:
 _values = attrgetter(*(field.name for field in fields(VideoRecord)))
 
 
+def video_id(record: VideoRecord, *folders: Path) -> str:
+    """`class/file.mp4`, or `class/file.mp4#2.5-7` for a segment in seconds.
+
+    Args:
+        record: of the video.
+        folders: the path is given below the first of them that it lies in, or else whole.
+    """
+    path = record.path
+    folder = next((folder for folder in folders if path.is_relative_to(folder)), None)
+    name = (path.relative_to(folder) if folder else path).as_posix()
+    if record.start is None and record.end is None:
+        return name
+    start, end = ("" if t is None else f"{t:.15g}" for t in (record.start, record.end))
+    return f"{name}#{start}-{end}"
+
+
 class PackedRecords(Sequence[VideoRecord]):
     """Records as one array of bytes, which the worker processes of a loader share.
 

@@ -17,7 +17,6 @@ from torch.utils.data import DataLoader, Dataset
 from devias.data.datamodule import VideoDataModule
 from devias.data.dataset import EvalDataset, SampleKey, VideoSample, collate
 from devias.data.readers import VideoError
-from devias.data.records import VideoRecord
 from devias.data.shared_memory import check_shared_memory, collate_shared
 from devias.data.transforms import EvalTransform
 from devias.evaluation.feature_files import FeatureChunks, VideoFeatures
@@ -105,19 +104,6 @@ def _confidence(probability: Tensor) -> Tensor:
     if not probability.shape[-1]:
         return probability.new_full(probability.shape[:1], torch.nan)
     return probability.amax(-1)
-
-
-def video_ids(records: Sequence[VideoRecord], data: VideoDataModule) -> list[str]:
-    """What each video is called: its path below the data's videos, and its segment in seconds."""
-    ids = []
-    for record in records:
-        inside = record.path.is_relative_to(data.videos)
-        name = (record.path.relative_to(data.videos) if inside else record.path).as_posix()
-        if record.start is not None or record.end is not None:
-            start, end = ("" if t is None else f"{t:.15g}" for t in (record.start, record.end))
-            name = f"{name}#{start}-{end}"
-        ids.append(name)
-    return ids
 
 
 def feature_sources(

@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.stats import binomtest
 from torch import Tensor
 
 from devias.evaluation.feature_files import FeatureChunks
+from devias.evaluation.intervals import Interval, wilson
 from devias.structures import UNKNOWN
 
 Task = Literal["action", "scene"]
@@ -96,10 +96,9 @@ class Share:
         return self.hits / self.videos
 
     @property
-    def interval(self) -> tuple[float, float]:
+    def interval(self) -> Interval:
         """Wilson's, of 95 %."""
-        found = binomtest(self.hits, self.videos).proportion_ci(0.95, method="wilson")
-        return float(found.low), float(found.high)
+        return wilson(self.hits, self.videos)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""

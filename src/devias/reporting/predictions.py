@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from devias.data.records import VideoRecord
+from devias.data.records import video_id
 from devias.errors import DeviasError
 from devias.evaluation.predictions import FIELDS, Predictions
 from devias.evaluation.protocol import EvalSet, Protocol
@@ -39,22 +39,6 @@ class SetPredictions:
     predictions: Predictions
     names: dict[str, list[str | None]]
     """`[M]` class names by the columns in `CLASSES`."""
-
-
-def video_id(record: VideoRecord, *folders: Path) -> str:
-    """`class/file.mp4`, or `class/file.mp4#2.5-7` for a segment in seconds.
-
-    Args:
-        record: of the video.
-        folders: the path is given below the first of them that it lies in, or else whole.
-    """
-    path = record.path
-    folder = next((folder for folder in folders if path.is_relative_to(folder)), None)
-    name = (path.relative_to(folder) if folder else path).as_posix()
-    if record.start is None and record.end is None:
-        return name
-    start, end = ("" if t is None else f"{t:.15g}" for t in (record.start, record.end))
-    return f"{name}#{start}-{end}"
 
 
 def save_predictions(
