@@ -11,7 +11,7 @@ from devias.data.dataset import read_frames
 from devias.errors import ConfigError, did_you_mean
 from devias.evaluation.protocol import Protocol, Task
 from devias.reporting.plots.samples import ClipSample
-from devias.reporting.predictions import PredictionsError, SetPredictions, video_id
+from devias.reporting.predictions import PredictionsError, SetPredictions
 from devias.structures import UNKNOWN
 from devias.training.data import RunData
 
