@@ -11,6 +11,7 @@ from devias.evaluation.predictions import (
     RepeatedVideoError,
 )
 from devias.structures import UNKNOWN, ClipBatch, Roles, SlotPrediction
+from sync_guard import no_host_sync
 
 NUM_ACTIONS, NUM_SCENES, VIEWS = 7, 3, 2
 
@@ -76,6 +77,21 @@ def test_classes_and_scores_by_hand():
     assert predictions.action_slots.tolist() == [[0, 0]]
     assert predictions.scene_slots.tolist() == [[1, 1]]
     assert predictions.slot_collision.tolist() == [0]
+
+
+def test_recording_does_not_wait_for_the_device():
+    recorder = Recorder()
+    logits = random_logits(3).flatten(0, 1)
+    prediction = SlotPrediction(logits, logits, NUM_ACTIONS, (1, 2, 2), mask_logits=logits[..., :4])
+    roles = Roles(torch.zeros(6, dtype=torch.long), torch.ones(6, dtype=torch.long))
+    masks = torch.rand(6, 2, 4, 4) > 0.5
+    label = torch.arange(3)
+    batch = ClipBatch(
+        logits, label, label, label, VIEWS, ground_truth_masks=masks, clip_mask=masks[:, 0]
+    )
+    with no_host_sync():
+        recorder.add(prediction, roles, batch)
+    assert np.isfinite(recorder.gather().mask_iou).all()
 
 
 def test_more_scores_are_kept_on_request():
