@@ -8,7 +8,6 @@ import torch
 
 from devias import cli
 from devias.cli.command import FULL_ERROR
-from devias.errors import ConfigError
 from devias.models.matching import SlotMatcher
 from devias.parquet import read_parquet, to_numpy
 from devias.training.trained import load_trained
@@ -84,14 +83,3 @@ def test_other_data_of_other_classes_go_through_the_same_model(
     with pytest.raises(SystemExit):
         cli.main(["features", f"checkpoint={run[0]}", *words])
     assert "overwrite=true replaces it" in capsys.readouterr().out
-
-
-def test_the_data_are_cut_into_clips_as_in_training_unless_that_is_given(run, own_videos):
-    words = ["data=folder", f"data.root={own_videos}"]
-    trained = load_trained(run[0], words)
-    data = trained.data()
-    assert (data.clip_length, data.stride, data.image_size) == (8, 2, 48)
-    assert trained.model.head.num_actions == 8
-    assert load_trained(run[0], [*words, "data.stride=1"]).data().stride == 1
-    with pytest.raises(ConfigError, match="takes clips of 8 frames of 48×48"):
-        load_trained(run[0], [*words, "data.clip_length=16"])

@@ -25,8 +25,8 @@ def checkpoint(root):
 def test_features_are_made_once_for_all_calls(root, checkpoint, capsys):
     for model in ("action_vit", "scene_vit"):
         config = tiny_run(root, f"paths.run_dir={root / model}", f"model={model}")
-        save_untrained(config, root / model / "x" / "best.ckpt")
-    upper = ",".join(str(root / model / "x" / "best.ckpt") for model in ("action_vit", "scene_vit"))
+        save_untrained(config, root / model / "best.ckpt")
+    upper = ",".join(str(root / model / "best.ckpt") for model in ("action_vit", "scene_vit"))
     cli.main(["knn", f"checkpoint={checkpoint}", "k=3", f"upper=[{upper}]"])
     assert "| upper bound |" in capsys.readouterr().out
     folder = root / "run" / "knn" / "synthetic-test_seen-k3"
@@ -39,6 +39,7 @@ def test_features_are_made_once_for_all_calls(root, checkpoint, capsys):
     assert 0 <= share["low"] <= share["accuracy"] <= share["high"] <= 1
     assert "plain vote" in (folder / "table.md").read_text()
 
+    assert (root / "action_vit" / "features").is_dir()
     cache = root / "run" / "features"
     made = {path: path.stat().st_mtime_ns for path in cache.rglob("*.parquet")}
     assert len(made) == 2

@@ -155,8 +155,9 @@ def default_query(data: VideoDataModule) -> str:
 
 
 def run_folder(checkpoint: str) -> Path:
-    """The folder of the run that wrote a checkpoint."""
-    return Path(checkpoint).absolute().parent.parent
+    """The folder of the run that wrote a checkpoint; of one that was moved, where it lies now."""
+    folder = Path(checkpoint).absolute().parent
+    return folder.parent if folder.name == "checkpoints" else folder
 
 
 if __name__ == "__main__":

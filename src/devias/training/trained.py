@@ -82,6 +82,8 @@ def load_trained(
     except RuntimeError as error:
         raise CheckpointError(f"{checkpoint} does not hold its model's weights: {error}") from error
     _check_clips(model, config)
+    if config.compile:
+        model.compile()
     return TrainedModel(model.eval(), instantiate(own.matcher), own, config)
 
 
