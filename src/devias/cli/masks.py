@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from devias.structures import ClipBatch
 
 FIGURE_CLIPS = 12
-VIDEO_SUFFIXES = {".avi", ".mkv", ".mov", ".mp4", ".webm"}
 OWN_KEYS = ("augment", "clips", "device", "extractors", "masks", "output", "split", "videos")
 """Keys of the command line that an extractor's configuration is composed without."""
 
@@ -140,6 +139,8 @@ def video_files(folder: Path) -> list[Path]:
     Raises:
         ConfigError: there is none.
     """
+    from devias.data.readers.video import VIDEO_SUFFIXES
+
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in VIDEO_SUFFIXES)
     if not files:
         raise ConfigError(f"there is no video below {folder.absolute()}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gc
+import math
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -35,15 +36,21 @@ _PLAIN_PATH = re.compile(r"[^/\\:.][^/\\:]{0,199}(/[^/\\:.][^/\\:]{0,199}){0,9}"
 
 
 class AnnotationError(DeviasError, ValueError):
-    """An annotation file that cannot be used; names the file, and the line where it is known."""
+    """An annotation file that cannot be used; names the file, and the line where it is known.
 
-    def __init__(self, path: Path | str, line: int | None, why: str) -> None:
-        place = path if line is None else f"{path}, line {line}"
-        super().__init__(f"{place}: {why}")
+    Args:
+        path: of the file.
+        line: a number, or another place as `entry 3`.
+        why: it cannot be used.
+    """
+
+    def __init__(self, path: Path | str, line: int | str | None, why: str) -> None:
+        line = f"line {line}" if isinstance(line, int) else line
+        super().__init__(f"{path}: {why}" if line is None else f"{path}, {line}: {why}")
 
 
 class RowError(ValueError):
-    """Why a row cannot be used; `read_rows` adds where it stands."""
+    """Why a row or an entry cannot be used; what reads the file adds where it stands."""
 
 
 def read_rows(path: Path, parse: Callable[[str, str], Parsed]) -> list[Parsed]:
@@ -61,7 +68,7 @@ def read_rows(path: Path, parse: Callable[[str, str], Parsed]) -> list[Parsed]:
             all; a file that cannot be read.
         FileNotFoundError: there is no such file.
     """
-    return _parse_rows(path, _numbered_lines(path), parse)
+    return parse_all(path, _numbered_lines(path), _cleaned(parse))
 
 
 def read_csv(
@@ -83,7 +90,7 @@ def read_csv(
     lines = _numbered_lines(path)
     line, text = next(lines, (None, ""))
     try:
-        header = [name.strip() for name in _csv_fields(_clean(text))]
+        header = [name.strip() for name in _csv_fields(clean(text))]
         if line and (missing := [name for name in columns if name not in header]):
             raise RowError(f"the header lacks {', '.join(missing)}, got {text!r}")
         if len(set(header)) < len(header):
@@ -97,7 +104,7 @@ def read_csv(
             raise RowError(f"{len(fields)} fields, but the header has {len(header)}, got {text!r}")
         return parse(dict(zip(header, fields, strict=True)), source)
 
-    return _parse_rows(path, lines, parse_fields)
+    return parse_all(path, lines, _cleaned(parse_fields))
 
 
 def first_line(path: Path) -> str:
@@ -115,14 +122,14 @@ def read_records(path: Path, parse: Callable[[str, str], VideoRecord]) -> list[V
 
     Segments may, as they do in ActivityNet's own lists.
     """
-    return read_rows(path, _no_video_twice(parse))
+    return read_rows(path, no_video_twice(parse))
 
 
 def read_csv_records(
     path: Path, columns: Sequence[str], parse: Callable[[dict[str, str], str], VideoRecord]
 ) -> list[VideoRecord]:
     """The records of a csv file with a header, as `read_csv` and `read_records`."""
-    return read_csv(path, columns, _no_video_twice(parse))
+    return read_csv(path, columns, no_video_twice(parse))
 
 
 def split_row(text: str, layout: str) -> list[str]:
@@ -152,6 +159,21 @@ def class_number(text: str) -> int:
     return int(text)
 
 
+def seconds(text: str) -> float:
+    """The time `text`, from 0.
+
+    Raises:
+        RowError: it is none.
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise RowError(f"{text!r} is no time in seconds")
+    return value
+
+
 def youtube_id(text: str) -> str:
     """The video's id `text`.
 
@@ -179,7 +201,7 @@ def relative_path(text: str) -> str:
     return path
 
 
-def _no_video_twice(parse: Callable[[Row, str], VideoRecord]) -> Callable[[Row, str], VideoRecord]:
+def no_video_twice(parse: Callable[[Row, str], VideoRecord]) -> Callable[[Row, str], VideoRecord]:
     """`parse`, but a whole video that an earlier row has is an error."""
     places: dict[Path | str, str] = {}
 
@@ -205,27 +227,40 @@ def _gc_paused() -> Iterator[None]:
 
 
 @_gc_paused()
-def _parse_rows(
-    path: Path, lines: Iterable[tuple[int, str]], parse: Callable[[str, str], Parsed]
+def parse_all(
+    path: Path,
+    rows: Iterable[tuple[int | str, Row]],
+    parse: Callable[[Row, str], Parsed],
+    unit: str = "line",
 ) -> list[Parsed]:
-    """As `read_rows`, given the numbered lines."""
-    rows: list[Parsed] = []
-    problems: list[tuple[int, str]] = []
-    name = str(path)
-    for line, text in lines:
+    """Parse all rows of a file, and tell of the broken ones together.
+
+    Args:
+        path: of the file, for messages.
+        rows: each with its number or name.
+        parse: takes a row and its place, as `read_rows` says; raises `RowError`.
+        unit: what `rows` are.
+
+    Raises:
+        AnnotationError: broken rows, of which it tells the first few and the number; or no row.
+    """
+    parsed: list[Parsed] = []
+    problems: list[tuple[int | str, str]] = []
+    place = f"{path}:" if unit == "line" else f"{path}, {unit} "
+    for number, row in rows:
         try:
-            rows.append(parse(_clean(text), f"{name}:{line}"))
+            parsed.append(parse(row, f"{place}{number}"))
         except RowError as error:
-            problems.append((line, _short(str(error))))
+            problems.append((number, _short(str(error))))
     if problems:
-        line, why = problems[0]
-        others = [f"\n  line {number}: {text}" for number, text in problems[1:MAX_SHOWN]]
+        number, why = problems[0]
+        others = [f"\n  {unit} {number}: {text}" for number, text in problems[1:MAX_SHOWN]]
         if others:
-            others.append(f"\n  {len(problems)} of {len(problems) + len(rows)} rows are broken")
-        raise AnnotationError(path, line, why + "".join(others))
-    if not rows:
+            others.append(f"\n  {len(problems)} of {len(problems) + len(parsed)} rows are broken")
+        raise AnnotationError(path, f"{unit} {number}", why + "".join(others))
+    if not parsed:
         raise AnnotationError(path, None, "the list is empty")
-    return rows
+    return parsed
 
 
 def _numbered_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -258,11 +293,19 @@ def _csv_fields(text: str) -> list[str]:
         raise RowError(f"quotes that do not match ({error}) in {text!r}") from None
 
 
-def _clean(text: str) -> str:
-    """The row, unless it holds a character that none may hold."""
+def clean(text: str) -> str:
+    """`text`, unless it holds a character that no field may hold.
+
+    Raises:
+        RowError: control characters, and what is not Unicode.
+    """
     if not text.isprintable() and (stray := _STRAY.search(text)):
         raise RowError(_describe(stray[0]))
     return text
+
+
+def _cleaned(parse: Callable[[str, str], Parsed]) -> Callable[[str, str], Parsed]:
+    return lambda text, source: parse(clean(text), source)
 
 
 def _short(why: str) -> str:

@@ -221,10 +221,11 @@ class VideoDataModule(L.LightningDataModule, ABC):
         if split in self._records:
             return self._records[split]
         records = self.read_split(split)
+        num_actions, num_scenes = self.num_actions, self.num_scenes
         for record in records:
             for kind, label, count in (
-                ("action", record.action, self.num_actions),
-                ("scene", record.scene, self.num_scenes),
+                ("action", record.action, num_actions),
+                ("scene", record.scene, num_scenes),
             ):
                 if label != UNKNOWN and not 0 <= label < count:
                     raise ConfigError(

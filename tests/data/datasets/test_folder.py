@@ -14,6 +14,7 @@ from devias.data.annotations import AnnotationError
 from devias.data.datamodule import MissingDataError
 from devias.data.datasets.folder import SHARES, Folder, draw_split, find_videos, source_name
 from devias.errors import ConfigError
+from devias.parquet import ParquetError, write_parquet
 from devias.reporting.results import RunResult
 from devias.structures import UNKNOWN
 from devias.training.preflight import MissingError
@@ -132,7 +133,7 @@ def test_segments_of_a_file_stay_together(tmp_path):
         ("b.mp4,run,nan,,train", "'nan' is no time"),
         ("../b.mp4,run,,,train", "expected a path below"),
         ("/b.mp4,run,,,train", "expected a path below"),
-        ('"b.mp4,run,,,train', "not comma-separated"),
+        ('"b.mp4,run,,,train', "quotes that do not match"),
         ("./a.mp4,run,,,test", r"the same video as in .*videos\.csv:2"),
     ],
 )
@@ -145,16 +146,78 @@ def test_list_errors_name_file_and_line(tmp_path, row, why):
 @pytest.mark.parametrize(
     ("header", "why"),
     [
-        ("a.mp4,run", "line 1: expected a header with the columns path, action"),
-        ("path;action", "line 1: expected a header with the columns path, action"),
-        ("path,action,path", "line 1: two columns 'path'"),
-        ("path,action,scenes", "line 1: unknown column 'scenes'; did you mean scene"),
-        ("path,action", "the list has a header and no row"),
+        ("a.mp4,run", "line 1: the header lacks path, action, got"),
+        ("path;action", "line 1: the header lacks path, action, got"),
+        ("path,action,path", "line 1: the header names a column twice"),
+        (
+            "path,action,scenes\nb.mp4,run,",
+            r"videos\.csv: unknown column 'scenes'; did you mean",
+        ),
+        ("path,action", "the list is empty"),
     ],
 )
 def test_header_errors(tmp_path, header, why):
     with pytest.raises(AnnotationError, match=why):
         Folder(str(listed(tmp_path, header))).records("train")
+
+
+def test_a_parquet_list(tmp_path):
+    root = touch(tmp_path, "a.mp4", "b.mp4", "c.mp4")
+    columns = {
+        "split": ["train", "val", "test"],
+        "path": ["a.mp4", "./b.mp4", "c.mp4"],
+        "action": ["run", "walk", "run"],
+        "scene": ["beach", None, ""],
+        "start": np.array([np.nan, 1.5, 0.0]),
+        "end": [None, 2, 3],
+        "features": [[1.0], [2.0], [3.0]],
+    }
+    write_parquet(root / "videos.parquet", columns)
+    data = Folder(str(root))
+    assert (data.action_names, data.scene_names) == (["run", "walk"], ["beach"])
+    (train,), (val,), (test,) = (data.records(split) for split in data.splits)
+    assert (train.path, train.scene, train.start, train.end) == (root / "a.mp4", 0, None, None)
+    assert train.source == f"{root}/videos.parquet, row 1"
+    assert (val.path, val.action, val.scene) == (root / "b.mp4", 1, UNKNOWN)
+    assert (val.start, val.end, test.start) == (1.5, 2, 0)
+    # Elsewhere under another name, and a list of the usual name is preferred.
+    (root / "videos.parquet").rename(root / "mine.parquet")
+    assert Folder(str(root), annotations=str(root / "mine.parquet")).found[1].name == "b.mp4"
+    listed(root, "path,action", "a.mp4,jump")
+    (root / "mine.parquet").rename(root / "videos.parquet")
+    assert Folder(str(root)).action_names == ["jump"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "why"),
+    [
+        ({"path": ["a.mp4", "../b.mp4"], "action": ["a", "b"]}, ", row 2: expected a path below"),
+        ({"path": ["a.mp4", "b.mp4"], "action": ["a", None]}, ", row 2: no action"),
+        ({"path": ["a.mp4", "a.mp4"], "action": [1, 1]}, ", row 2: the same video as in .*row 1"),
+        ({"path": ["a.mp4"], "action": [[1]]}, r", row 1: expected text or a number, got \[1\]"),
+        ({"path": ["a.mp4"]}, ": no column 'action' among path"),
+        ({"path": ["a.mp4"], "action": ["a"], "scenes": [1]}, ": unknown column 'scenes'; did you"),
+        ({"path": [], "action": []}, ": the list is empty"),
+    ],
+)
+def test_parquet_errors_name_file_and_row(tmp_path, columns, why):
+    write_parquet(tmp_path / "videos.parquet", columns)
+    with pytest.raises(AnnotationError, match=rf"videos\.parquet{why}"):
+        Folder(str(tmp_path)).records("train")
+
+
+def test_what_is_no_parquet_table_is_named(tmp_path):
+    (tmp_path / "videos.parquet").write_text("path,action")
+    with pytest.raises(ParquetError, match=r"videos\.parquet: no Parquet table"):
+        Folder(str(tmp_path)).records("train")
+
+
+def test_class_counts_are_those_of_the_data_unless_given(tmp_path):
+    root = listed(tmp_path, "path,action,scene", "a.mp4,run,s", "b.mp4,walk,t", "c.mp4,walk,u")
+    data = Folder(str(root))
+    assert (data.num_actions, data.num_scenes) == (2, 3)
+    data = Folder(str(root), num_actions=5, num_scenes=7)
+    assert (data.num_actions, data.num_scenes) == (5, 7)
 
 
 def test_missing_data_say_how_videos_are_laid_out(tmp_path):

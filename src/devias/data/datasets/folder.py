@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import csv
 import logging
-import math
 import os
 import posixpath
 import random
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from devias.data.annotations import AnnotationError, RowError, read_rows, relative_path
+from devias.data.annotations import (
+    AnnotationError,
+    RowError,
+    clean,
+    parse_all,
+    read_csv,
+    relative_path,
+    seconds,
+)
 from devias.data.datamodule import MissingDataError, VideoDataModule
 from devias.data.readers.image import IMAGE_SUFFIXES
+from devias.data.readers.video import VIDEO_SUFFIXES, without_suffix
 from devias.data.records import VideoRecord
 from devias.errors import ConfigError, did_you_mean
+from devias.parquet import read_parquet
 from devias.structures import UNKNOWN
 
 log = logging.getLogger(__name__)
@@ -27,10 +35,8 @@ log = logging.getLogger(__name__)
 SPLITS = ("train", "val", "test")
 SHARES = {"test": 0.2, "val": 0.1}
 """Of a class's groups, rounded, but at least one; in the order in which they are served."""
-VIDEO_SUFFIXES = {
-    *(".3gp", ".asf", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
-    *(".mts", ".ogv", ".ts", ".webm", ".wmv"),
-}
+NUM_SCENES = 365
+"""Of the scene model."""
 REQUIRED = ("path", "action")
 OPTIONAL = ("scene", "start", "end", "split")
 """Columns of a list."""
@@ -63,6 +69,7 @@ class Folder(VideoDataModule):
         <class>/<file>
         <train | val | test>/<class>/<file>
         videos.csv, with the header path,action[,scene][,start][,end][,split]
+        videos.parquet, with these columns
 
     A file is a video, or a folder of stills in the order of their names. What hides (`.name`) and
     what is neither is passed over.
@@ -75,7 +82,7 @@ class Folder(VideoDataModule):
     Args:
         num_actions, num_scenes: `None`: as many as the data names, and the scene model's 365 where
             it names no scene.
-        annotations: another list than `videos.csv`.
+        annotations: another list than `videos.csv` or `videos.parquet`.
         videos: another folder than `root`, of the videos or which the list's paths start from.
         group: `source`, as above, or `file`: every file by itself.
         split_seed: of the drawn split; not that of the training.
@@ -97,7 +104,11 @@ class Folder(VideoDataModule):
         if group not in ("source", "file"):
             raise ConfigError(f"data.group is source or file, not {group!r}")
         self.group, self.split_seed = group, split_seed
-        self.listed = self.annotations.is_file() or self.annotations != self.root / "videos.csv"
+        usual = self.root / "videos.csv"
+        if self.annotations == usual and not usual.exists():
+            table = usual.with_suffix(".parquet")
+            self.annotations = table if table.exists() else usual
+        self.listed = self.annotations.is_file() or self.annotations != usual
 
     @cached_property
     def found(self) -> list[Video]:
@@ -108,15 +119,40 @@ class Folder(VideoDataModule):
             return videos
         raise MissingDataError(f"{self.videos} holds no folder of videos.", self.how_to_get())
 
+    @property
+    def num_actions(self) -> int:
+        """As given, or as many as the data names."""
+        return len(self.action_names) if self._num_actions is None else self._num_actions
+
+    @num_actions.setter
+    def num_actions(self, given: int | None) -> None:
+        self._num_actions = given
+
+    @property
+    def num_scenes(self) -> int:
+        """As given, or as many as the data names, or as the scene model knows."""
+        if self._num_scenes is not None:
+            return self._num_scenes
+        return len(self.named_scenes) or NUM_SCENES
+
+    @num_scenes.setter
+    def num_scenes(self, given: int | None) -> None:
+        self._num_scenes = given
+
     @cached_property
     def action_names(self) -> list[str]:
         """The names as the folders or the list spell them, sorted."""
         return sorted({video.action for video in self.found})
 
     @cached_property
+    def named_scenes(self) -> list[str]:
+        """The scenes that the data itself names, sorted."""
+        return sorted({video.scene for video in self.found} - {""})
+
+    @cached_property
     def scene_names(self) -> list[str]:
         """The data's own names, sorted, or the scene model's where it has none."""
-        return sorted({video.scene for video in self.found} - {""}) or super().scene_names
+        return self.named_scenes or super().scene_names
 
     @cached_property
     def split_of(self) -> list[str]:
@@ -136,10 +172,6 @@ class Folder(VideoDataModule):
         Raises:
             ConfigError: the split has no videos, and all are of too few sources to draw it.
         """
-        if self.num_actions is None:
-            self.num_actions = len(self.action_names)
-        if self.num_scenes is None:
-            self.num_scenes = len({video.scene for video in self.found} - {""}) or 365
         if split not in self.split_of and split == "val":
             split = "test"
         if split not in self.split_of:
@@ -179,7 +211,7 @@ class Folder(VideoDataModule):
         counts, given = Counter(self.split_of), {video.split for video in self.found} - {""}
         drawn = [name for name in SPLITS if name not in given]
         shown = [name if len(name) <= 30 else f"{name[:29]}…" for name in self.action_names]
-        scenes = {video.scene for video in self.found} - {""}
+        scenes = self.named_scenes
         lines = [
             f"{len(self.found)} videos of {self.annotations if self.listed else self.videos}",
             f"{len(shown)} actions: {', '.join(shown[:20])}{', …' if len(shown) > 20 else ''}",
@@ -214,8 +246,7 @@ def source_name(path: str) -> str:
 
     A name that is nothing but numbers is of a source of its own; its whole path is returned.
     """
-    stem, suffix = posixpath.splitext(posixpath.basename(path))
-    name = CLIP_NUMBER.sub("", stem if suffix.lower() in VIDEO_SUFFIXES else stem + suffix)
+    name = CLIP_NUMBER.sub("", without_suffix(posixpath.basename(path)))
     return name if LETTER.search(name) else path
 
 
@@ -305,84 +336,65 @@ def _entries(folder: Path, folders: bool) -> list[Path]:
 
 
 def read_list(path: Path) -> list[Video]:
-    """Read a comma-separated list with a header.
+    """Read a list: comma-separated with a header, or a Parquet table, which is called `.parquet`.
 
     Raises:
-        AnnotationError: the header lacks a column, or a row is broken or stands there twice.
+        AnnotationError: a column is missing or misspelt, or a row is broken or stands there twice.
+        ParquetError: what is called `.parquet` is no such table.
     """
-    columns: list[str] = []
     places: dict[tuple[str, float | None, float | None], str] = {}
 
-    def parse(text: str, source: str) -> Video | None:
-        fields = _fields(text)
-        if not columns:
-            columns.extend(_header(path, int(source.rpartition(":")[2]), fields))
-            return None
-        if len(fields) != len(columns):
-            raise RowError(f"{len(fields)} fields, but the header has {len(columns)}")
-        video = _video(dict(zip(columns, fields, strict=True)), source)
+    def parse(row: Mapping[str, str], source: str) -> Video:
+        if not places:
+            _check_columns(path, row)
+        video = _video(row, source)
         first = places.setdefault((video.name, video.start, video.end), source)
         if first != source:
             raise RowError(f"the same video as in {first}, {video.name}")
         return video
 
-    rows = [video for video in read_rows(path, parse) if video is not None]
-    if not rows:
-        raise AnnotationError(path, None, "the list has a header and no row")
-    return rows
+    if path.suffix != ".parquet":
+        return read_csv(path, REQUIRED, parse)
+    table = read_parquet(path)
+    _check_columns(path, table.column_names)
+    used = [name for name in table.column_names if name in (*REQUIRED, *OPTIONAL)]
+    rows = zip(*(table.column(name).to_pylist() for name in used), strict=True)
+
+    def parse_values(values: Sequence[object], source: str) -> Video:
+        return parse(dict(zip(used, map(_text, values), strict=True)), source)
+
+    return parse_all(path, enumerate(rows, start=1), parse_values, unit="row")
 
 
-def _fields(text: str) -> list[str]:
-    """The fields of a row, without blanks around them."""
-    try:
-        return [field.strip() for field in next(csv.reader([text], strict=True))]
-    except csv.Error as error:
-        raise RowError(f"not comma-separated: {error}") from error
-
-
-def _header(path: Path, line: int, fields: list[str]) -> list[str]:
-    """The names of the columns; others than the known ones are not used."""
-    known = (*REQUIRED, *OPTIONAL)
-    for name in REQUIRED:
-        if name not in fields:
-            why = f"expected a header with the columns {', '.join(REQUIRED)}, got {fields[:10]}"
-            raise AnnotationError(path, line, why)
-    if twice := [name for name in fields if name in known and fields.count(name) > 1]:
-        raise AnnotationError(path, line, f"two columns {twice[0]!r}")
-    for name in fields:
+def _check_columns(path: Path, names: Iterable[str]) -> None:
+    """Others than the known columns are not used, unless one is spelt almost like them."""
+    known, names = (*REQUIRED, *OPTIONAL), list(names)
+    if missing := [name for name in REQUIRED if name not in names]:
+        raise AnnotationError(path, None, f"no column {missing[0]!r} among {', '.join(names[:10])}")
+    for name in names:
         if name not in known and (hint := did_you_mean(name, OPTIONAL, 0.75)):
-            raise AnnotationError(path, line, f"unknown column {name!r}{hint}")
-    return fields
+            raise AnnotationError(path, None, f"unknown column {name!r}{hint}")
+
+
+def _text(value: object) -> str:
+    """A value of a Parquet table as the field of a row; missing ones are empty."""
+    if value is None or value != value:  # NaN, which pandas writes for missing numbers
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise RowError(f"expected text or a number, got {value!r}")
+    return clean(str(value))
 
 
 def _video(row: Mapping[str, str], source: str) -> Video:
-    """A row of a list."""
-    if not row["action"]:
+    """A row of a list, with blanks around its fields or without."""
+    fields = {name: text.strip(" \t") for name, text in row.items()}
+    if not fields["action"]:
         raise RowError("no action")
-    if "split" in row and row["split"] not in SPLITS:
-        raise RowError(f"expected the split to be {', '.join(SPLITS)}, got {row['split']!r}")
-    start, end = _seconds(row.get("start", "")), _seconds(row.get("end", ""))
+    split = fields.get("split", "")
+    if "split" in fields and split not in SPLITS:
+        raise RowError(f"expected the split to be {', '.join(SPLITS)}, got {split!r}")
+    start, end = (seconds(text) if (text := fields.get(k)) else None for k in ("start", "end"))
     if end is not None and end <= (start or 0):
         raise RowError(f"the segment ends at {end} s, before it starts")
-    return Video(
-        relative_path(row["path"]),
-        row["action"],
-        row.get("scene", ""),
-        row.get("split", ""),
-        start,
-        end,
-        source,
-    )
-
-
-def _seconds(text: str) -> float | None:
-    """A time in a video, or `None` where there is none."""
-    if not text:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise RowError(f"{text!r} is no time in seconds")
-    return value
+    name, scene = relative_path(fields["path"]), fields.get("scene", "")
+    return Video(name, fields["action"], scene, split, start, end, source)

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
+from os.path import splitext
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -41,6 +42,11 @@ from devias.data.readers.base import (
 )
 from devias.data.readers.bitstream import Inspector, Picture, inspector
 
+VIDEO_SUFFIXES = {
+    *(".3gp", ".asf", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg"),
+    *(".mts", ".ogv", ".ts", ".webm", ".wmv"),
+}
+"""By which video files are told from others in a folder; a reader opens whatever it is given."""
 FORMATS = (
     "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,rm,nut,ivf,mxf,dv,gif,"
     "h264,hevc,obu,m4v,mpegvideo,mjpeg,h261,h263,vc1,yuv4mpegpipe"
@@ -52,6 +58,12 @@ HOLE = bytes(32)
 """Part of a file that was never written; compressed pictures have no such run."""
 MAX_KEPT_BYTES = 128 * 2**20
 """Memory for frames that had to be decoded to be counted; 1100 of 240×320."""
+
+
+def without_suffix(path: str) -> str:
+    """The path without the suffix of a video file; the dots of other names stay."""
+    stem, suffix = splitext(path)
+    return stem if suffix.lower() in VIDEO_SUFFIXES else path
 
 
 @dataclass(frozen=True)
