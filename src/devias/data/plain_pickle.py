@@ -69,7 +69,7 @@ def load_plain_pickle(path: Path) -> Any:
 def _run(content: bytes) -> Any:
     """Run the program and return the only value that it leaves."""
     stack: list[Any] = []
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
     for opcode, argument, _ in pickletools.genops(content):
         name = opcode.name
         if name in _VALUES:
@@ -88,9 +88,9 @@ def _run(content: bytes) -> Any:
             stack.append(memo[argument])
         elif name in _TUPLES:
             stack.append(tuple(_pop(stack) for _ in range(_TUPLES[name]))[::-1])
-        elif name in ("TUPLE", "LIST", "DICT"):
+        elif name in _FROM_MARK:
             items = _pop_to_mark(stack)
-            stack.append({"TUPLE": tuple, "LIST": list, "DICT": _pairs}[name](items))
+            stack.append(_FROM_MARK[name](items))
         elif name in ("APPEND", "APPENDS"):
             items = [_pop(stack)] if name == "APPEND" else _pop_to_mark(stack)
             _top(stack, list).extend(items)
@@ -138,6 +138,9 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
         if not isinstance(key, _KEYS):
             raise ValueError(f"a key that is a {type(key).__name__}: {reprlib.repr(key)}")
     return dict(zip(items[::2], items[1::2], strict=True))
+
+
+_FROM_MARK: dict[str, Callable[[list[Any]], Any]] = {"TUPLE": tuple, "LIST": list, "DICT": _pairs}
 
 
 def _count_items(value: Any, depth: int, counted: dict[int, tuple[int, int]]) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from devias.data.dataset import read_frames
+from devias.data.records import video_id
 from devias.errors import ConfigError, did_you_mean
 from devias.evaluation.protocol import Protocol, Task
 from devias.reporting.plots.samples import ClipSample

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from devias.data.datasets.folder import VIDEO_SUFFIXES
 from devias.data.readers.image import IMAGE_SUFFIXES
+from devias.data.readers.video import VIDEO_SUFFIXES
 from devias.data.records import VideoRecord
 from devias.structures import UNKNOWN
 
