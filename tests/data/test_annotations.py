@@ -19,10 +19,12 @@ from devias.data.annotations import (
     split_row,
 )
 from devias.data.class_names import read_class_index
-from devias.data.datasets import hvu, kinetics400
+from devias.data.datasets import hvu
 from devias.data.datasets.places365 import read_image_list
 from devias.data.datasets.synthetic.annotations import read_split
-from devias.data.datasets.ucf101 import read_released_list, read_split_list
+from devias.data.datasets.ucf101 import read_split_list
+from devias.data.numbered_splits import read_released_list
+from devias.data.path_lists import read_path_list
 from devias.data.records import VideoRecord
 from devias.data.scene_classes import read_categories
 
@@ -205,7 +207,7 @@ def test_no_content_raises_another_error(tmp_path_factory, content):
         lambda: read_released_list(path, VIDEOS),
         lambda: read_split_list(path, VIDEOS, ["A", "B"]),
         lambda: read_image_list(path, VIDEOS),
-        lambda: kinetics400.read_path_list(path, VIDEOS, ["A", "B"]),
+        lambda: read_path_list(path, VIDEOS, ["A", "B"]),
         lambda: hvu.read_released_list(path, VIDEOS),
         lambda: read_split(folder, "train"),
     ):

@@ -62,6 +62,7 @@ WITHOUT = {
         "pseudo_cache",
         "root",
         "scene_categories",
+        "suffix",
         "train_images",
         "train_list",
         "val_images",

@@ -6,6 +6,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from devias.data.dataset import (
     VideoDataset,
     collate,
 )
+from devias.data.readers.video import without_suffix
 from devias.data.records import VideoRecord
 from devias.data.samplers import EvalSampler, FixedSampler, ResumeError, TrainSampler
 from devias.data.scene_classes import read_categories
@@ -74,6 +76,8 @@ class VideoDataModule(L.LightningDataModule, ABC):
         root: folder of the dataset.
         num_actions, num_scenes: class counts the model is built for; every label is checked.
         videos, annotations: folders other than the usual ones below `root`.
+        suffix: of the video files, where it is another than the lists say; empty for folders of
+            stills, which are called like the videos.
         scene_categories: a list of the scene model's classes, for scene names in figures.
         clip_length, stride: T frames, every `stride`-th of the video.
         image_size: side of the square the model sees, in pixels.
@@ -112,6 +116,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         num_scenes: int,
         videos: str | None = None,
         annotations: str | None = None,
+        suffix: str | None = None,
         scene_categories: str | None = None,
         clip_length: int = 16,
         stride: int = 4,
@@ -138,6 +143,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             annotations or self.root / (self.annotations_folder or "annotations")
         )
         self.scene_categories = Path(scene_categories) if scene_categories else None
+        self.suffix = suffix
         self.num_actions, self.num_scenes = num_actions, num_scenes
         self.clip_length, self.stride, self.image_size = clip_length, stride, image_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -221,6 +227,11 @@ class VideoDataModule(L.LightningDataModule, ABC):
         if split in self._records:
             return self._records[split]
         records = self.read_split(split)
+        if self.suffix is not None:
+            records = [
+                replace(record, file=without_suffix(str(record.file)) + self.suffix)
+                for record in records
+            ]
         num_actions, num_scenes = self.num_actions, self.num_scenes
         for record in records:
             for kind, label, count in (
@@ -235,7 +246,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         # A glance at up to 16 files tells a wrong folder from a few missing videos, without
         # touching every file of a large dataset on a network disk.
         some = records[:: max(1, len(records) // 16)]
-        if not any(os.path.exists(record.path) for record in some):
+        if not any(os.path.exists(record.file) for record in some):
             raise MissingDataError(
                 f"No video of the {split} split is at its place, e.g. {some[0].path} "
                 f"({some[0].source}).",

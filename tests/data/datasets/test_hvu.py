@@ -127,13 +127,19 @@ def test_released_lists(tmp_path):
     assert (first.path, first.action, first.scene) == (VIDEOS / "E4e6yAWU3lA_0_10.mp4", 1, 0)
     assert (last.path.name, last.action, last.scene) == ("-a_48.5_50.5.mp4", 0, 1)
     assert last.source == f"{path}:2"
-    assert read_released_list(path, VIDEOS, suffix="")[1].path == VIDEOS / "-a_48.5_50.5"
     data = make_data(tmp_path)
     assert (data.action_names[1], data.scene_names[1]) == ("action 1", "scene 1")
     write(tmp_path, TAGS, "annotations/HVU_Tags_Categories_V1.0.csv")
     assert (data.action_names[1], data.scene_names[1]) == ("boxing", "forest")
     with pytest.raises(MissingDataError, match=r"val_seen\.csv does not exist\.\n.*HVU-Dataset"):
         data.records("seen")
+
+
+def test_folders_of_stills_take_the_place_of_videos(tmp_path):
+    write(tmp_path, "-a_48.5_50.5 0 1\n", "annotations/train.csv")
+    write(tmp_path, "", "videos/-a_48.5_50.5/000001.jpg")
+    (record,) = HVU(str(tmp_path), num_actions=2, num_scenes=2, suffix="").records("train")
+    assert record.path == tmp_path / "videos" / "-a_48.5_50.5"
 
 
 @pytest.mark.parametrize(

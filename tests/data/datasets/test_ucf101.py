@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from devias.data.annotations import AnnotationError
 from devias.data.class_names import read_class_index
-from devias.data.datasets.ucf101 import read_released_list, read_released_names, read_split_list
+from devias.data.datasets.ucf101 import read_split_list
+from devias.data.numbered_splits import read_released_list, read_released_names
 
 NAMES = ["Archery", "HandstandPushups"]
 VIDEOS = Path("videos")

@@ -39,9 +39,6 @@ class HVU(VideoDataModule):
     and one scene, and for seen and unseen the validation videos whose pair has at least 158 and
     at most 5 training videos. Labels follow the order of `HVU_Tags_Categories_V1.0.csv`, which
     released lists need for names only.
-
-    Args:
-        suffix: of the videos, which the lists leave out; empty for folders of frames.
     """
 
     splits = ("train", "seen", "unseen")
@@ -49,9 +46,8 @@ class HVU(VideoDataModule):
     annotations_folder = "annotations"
     recording_name = r"(.+)_[\d.]+_[\d.]+"
 
-    def __init__(self, root: str, suffix: str = ".mp4", **settings: object) -> None:
+    def __init__(self, root: str, **settings: object) -> None:
         super().__init__(root, **settings)  # type: ignore[arg-type]
-        self.suffix = suffix
         self.tag_file = self.annotations / "HVU_Tags_Categories_V1.0.csv"
         self.released = (self.annotations / "train.csv").exists()
 
@@ -70,7 +66,7 @@ class HVU(VideoDataModule):
         if self.released:
             name = "train.csv" if split == "train" else f"val_{split}.csv"
             path = self.present(self.annotations / name)
-            return read_released_list(path, self.videos, self.suffix)
+            return read_released_list(path, self.videos)
         train = self._read_official("HVU_Train_V1.0.csv")
         if split == "train":
             return train
@@ -93,7 +89,7 @@ class HVU(VideoDataModule):
             f"HVU_Train_V1.0.csv and HVU_Val_V1.0.csv into {self.annotations}, beside "
             "HVU_Tags_Categories_V1.0.csv, or put DEVIAS's train.csv, val_seen.csv and "
             f"val_unseen.csv there; cut its YouTube videos to {self.videos}/E4e6yAWU3lA_0_10"
-            f"{self.suffix} (id, start and end in seconds); or point data.root, data.videos and "
+            ".mp4 (id, start and end in seconds); or point data.root, data.videos and "
             "data.annotations to them."
         )
 
@@ -106,10 +102,10 @@ class HVU(VideoDataModule):
 
     def _read_official(self, name: str) -> list[VideoRecord]:
         tags = read_tags(self.present(self.tag_file))
-        return read_tag_list(self.present(self.annotations / name), self.videos, tags, self.suffix)
+        return read_tag_list(self.present(self.annotations / name), self.videos, tags)
 
 
-def read_released_list(path: Path, videos: Path, suffix: str = ".mp4") -> list[VideoRecord]:
+def read_released_list(path: Path, videos: Path) -> list[VideoRecord]:
     """Read `E4e6yAWU3lA_0_10 38 12`: video, action and scene.
 
     Raises:
@@ -118,22 +114,19 @@ def read_released_list(path: Path, videos: Path, suffix: str = ".mp4") -> list[V
 
     def parse(text: str, source: str) -> VideoRecord:
         name, action, scene = split_row(text, "<video> <action> <scene>")
-        video = f"{videos}/{relative_path(name + suffix)}"
+        video = f"{videos}/{relative_path(f'{name}.mp4')}"
         return VideoRecord(video, class_number(action), class_number(scene), source=source)
 
     return read_records(path, parse)
 
 
-def read_tag_list(
-    path: Path, videos: Path, tags: dict[str, dict[str, int]], suffix: str = ".mp4"
-) -> list[VideoRecord]:
+def read_tag_list(path: Path, videos: Path, tags: dict[str, dict[str, int]]) -> list[VideoRecord]:
     """Read `Tags,youtube_id,time_start,time_end`: the videos of exactly one action and one scene.
 
     Args:
         path: of the csv file; tags are joined by `|`, times are seconds.
-        videos: the folder of `<youtube_id>_<start>_<end>`, times as 0 and 48.5.
+        videos: the folder of `<youtube_id>_<start>_<end>.mp4`, times as 0 and 48.5.
         tags: as `read_tags` returns them.
-        suffix: of the videos.
 
     Raises:
         AnnotationError: a row is broken, a video stands there twice, or none is left.
@@ -146,7 +139,7 @@ def read_tag_list(
         if unknown := names - known:
             raise RowError(f"there is no tag {min(unknown)!r}")
         start, end = _seconds(row["time_start"]), _seconds(row["time_end"])
-        file = f"{videos}/{relative_path(f'{video}_{start}_{end}{suffix}')}"
+        file = f"{videos}/{relative_path(f'{video}_{start}_{end}.mp4')}"
         return VideoRecord(file, _only(names, actions), _only(names, scenes), source=source)
 
     columns = ("Tags", "youtube_id", "time_start", "time_end")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from devias.data.annotations import RowError, class_number, read_records, relative_path, split_row
-from devias.data.class_names import ClassNames, read_class_index
-from devias.data.datamodule import VideoDataModule
+from devias.data.annotations import RowError, class_number, read_records, relative_path
+from devias.data.class_names import read_class_index
+from devias.data.numbered_splits import NumberedSplitsDataModule
 from devias.data.records import VideoRecord
-from devias.errors import ConfigError
 
 
-class UCF101(VideoDataModule):
+class UCF101(NumberedSplitsDataModule):
     """101 actions, 13,320 videos in 25 groups; scene labels come from a scene model.
 
     Expected below `root`, as the official archives unpack::
@@ -20,41 +19,30 @@ class UCF101(VideoDataModule):
         UCF-101/ApplyEyeMakeup/v_ApplyEyeMakeup_g01_c01.avi …
         ucfTrainTestlist/classInd.txt trainlist01.txt testlist01.txt …
 
-    It has no validation list: like the paper's code, validation reads the test list.
-
-    Args:
-        split: official split 1, 2 or 3. `annotations` may also hold the released `train.csv
-            test.csv`, which are of split 1.
+    The folder of lists may hold the released `train.csv test.csv` instead, which are of split 1.
     """
 
     videos_folder = "UCF-101"
     annotations_folder = "ucfTrainTestlist"
     recording_name = r"v_(\w+_g\d+)_c"
 
-    def __init__(self, root: str, split: int = 1, **settings: object) -> None:
-        super().__init__(root, **settings)  # type: ignore[arg-type]
-        if split not in (1, 2, 3):
-            raise ConfigError(f"UCF-101 has splits 1, 2 and 3, not data.split={split}")
-        self.split = split
-        self.released = (self.annotations / "train.csv").exists()
-        if self.released and split != 1:
-            raise ConfigError(f"the released lists cover split 1 only, not data.split={split}")
+    def official_names(self) -> list[str]:
+        """The names as `ApplyEyeMakeup`, `ApplyLipstick`."""
+        return read_class_index(self.present(self.annotations / "classInd.txt"))
+
+    def read_official(self, kind: str) -> list[VideoRecord]:
+        """The videos of `trainlist01.txt` or `testlist01.txt`, likewise of other splits."""
+        path = self.present(self.annotations / f"{kind}list{self.split:02d}.txt")
+        return read_split_list(path, self.videos, self.official_names())
 
     @property
-    def action_names(self) -> list[str]:
-        """The names as `ApplyEyeMakeup`, `ApplyLipstick`."""
-        if not self.released:
-            return read_class_index(self.present(self.annotations / "classInd.txt"))
-        lists = (self.annotations / f"{kind}.csv" for kind in ("train", "val", "test"))
-        return read_released_names(*(path for path in lists if path.exists()))
+    def released(self) -> bool:
+        """Whether there are released lists of the split, which can only be the first."""
+        return self.split == 1 and super().released
 
-    def read_split(self, split: str) -> list[VideoRecord]:
-        """The videos of the training list, or of the test list."""
-        kind = "train" if split == "train" else "test"
-        if self.released:
-            return read_released_list(self.present(self.annotations / f"{kind}.csv"), self.videos)
-        path = self.present(self.annotations / f"{kind}list{self.split:02d}.txt")
-        return read_split_list(path, self.videos, self.action_names)
+    def released_list(self, kind: str) -> Path:
+        """Where the released list `train` or `test` would lie."""
+        return self.annotations / f"{kind}.csv"
 
     def how_to_get(self) -> str:
         """Where the videos and the split files are to be had."""
@@ -89,43 +77,3 @@ def read_split_list(path: Path, videos: Path, names: list[str]) -> list[VideoRec
         return VideoRecord(f"{videos}/{relative}", label, source=source)
 
     return read_records(path, parse)
-
-
-def read_released_list(
-    path: Path, videos: Path, classes: ClassNames | None = None
-) -> list[VideoRecord]:
-    """Read the lists released with DEVIAS: `<ClassName>/<video>.avi 0`, 0-based.
-
-    Args:
-        path: of the list.
-        videos: the folder its paths are relative to.
-        classes: takes labels and folder names, which must be one to one; those of other lists may
-            stand there.
-
-    Raises:
-        AnnotationError: a row is broken or contradicts another, or a video stands there twice.
-    """
-    classes = classes or ClassNames()
-
-    def parse(text: str, source: str) -> VideoRecord:
-        name, number = split_row(text, "<ClassName>/<video>.avi <label>")
-        relative, label = relative_path(name), class_number(number)
-        folder = relative.rpartition("/")[0].rpartition("/")[2]
-        if not folder:
-            raise RowError(f"expected '<ClassName>/<video>.avi <label>', got {text!r}")
-        classes.add(label, folder, source)
-        return VideoRecord(f"{videos}/{relative}", label, source=source)
-
-    return read_records(path, parse)
-
-
-def read_released_names(*lists: Path) -> list[str]:
-    """Class names by label, from all released lists: one of them may lack a class.
-
-    Raises:
-        AnnotationError: as `read_released_list`, or labels have gaps.
-    """
-    classes = ClassNames()
-    for path in lists:
-        read_released_list(path, Path(), classes)
-    return classes.in_order(*lists)
