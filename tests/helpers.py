@@ -65,6 +65,13 @@ def save_untrained(config: DictConfig, path: Path) -> ActionSceneModule:
     return module
 
 
+def write_text(path: Path, text: str = "") -> Path:
+    """A file, and the folders it lies in; its ends of lines as given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(text.encode())
+    return path
+
+
 def write_frames(path: Path, frames: list[np.ndarray]) -> Path:
     """An h264 video at 10 frames a second of uint8 `[H, W, 3]` frames."""
     with av.open(str(path), "w") as container:

@@ -1,6 +1,7 @@
 """Every list, whatever its bytes, is read or refused by name."""
 
 import csv
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from devias.data.annotations import (
     split_row,
 )
 from devias.data.class_names import read_class_index
-from devias.data.datasets import hvu
+from devias.data.datasets import activitynet, hmdb51, hvu
 from devias.data.datasets.places365 import read_image_list
 from devias.data.datasets.synthetic.annotations import read_split
 from devias.data.datasets.ucf101 import read_split_list
@@ -208,6 +209,8 @@ def test_no_content_raises_another_error(tmp_path_factory, content):
         lambda: read_split_list(path, VIDEOS, ["A", "B"]),
         lambda: read_image_list(path, VIDEOS),
         lambda: read_path_list(path, VIDEOS, ["A", "B"]),
+        lambda: [*chain(*hmdb51.read_class_list(path, VIDEOS, 0).values())],
+        lambda: activitynet.read_released_list(path, lambda video: f"{VIDEOS}/v_{video}.mp4"),
         lambda: hvu.read_released_list(path, VIDEOS),
         lambda: read_split(folder, "train"),
     ):
