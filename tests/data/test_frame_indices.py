@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from devias.data.frame_indices import (
+    matching_indices,
     nearest_windows,
+    random_view_indices,
     segment_frames,
     train_indices,
     view_indices,
@@ -176,3 +178,48 @@ def test_the_nearest_windows_are_what_a_search_by_hand_finds(
         assert abs(int(windows[w, p]) - int(time)) == min(distances)
         # Windows overlap or touch, so some frame of one is at most half a stride away.
         assert min(distances) <= math.ceil(stride / 2)
+
+
+@given(counts, lengths, strides, st.integers(1, 3), st.integers(0, 99))
+def test_random_views_lie_in_the_video_and_repeat(num_frames, length, stride, clips, seed):
+    views, again = (
+        random_view_indices(num_frames, length, stride, clips, np.random.default_rng(seed))
+        for _ in range(2)
+    )
+    assert views.shape == (clips, length)
+    assert views.dtype == np.int64
+    assert views.min() >= 0
+    assert views.max() < num_frames
+    assert (np.diff(views) >= 0).all()
+    assert (views == again).all()
+
+
+def test_random_views_by_hand():
+    """As `np.linspace(end − 8, end, 4)` of the released code, cut to whole numbers below `end`."""
+    views = random_view_indices(300, 4, 2, 500, np.random.default_rng(0))
+    assert {tuple(view - view[0]) for view in views} == {(0, 2, 5, 7)}
+    assert (views[:, 0].min(), views[:, 0].max()) == (0, 291)
+    short = [random_view_indices(n, 4, 2, 1, np.random.default_rng(0))[0] for n in (8, 7, 3, 1)]
+    assert [view.tolist() for view in short] == [[0, 2, 5, 7], [0, 3, 6, 6], [0, 2, 2, 2], [0] * 4]
+
+
+@given(counts, counts, st.data())
+def test_matching_frames_keep_their_order_and_both_ends(num_frames, other, data):
+    indices = np.array(data.draw(st.lists(st.integers(0, num_frames - 1), min_size=1)))
+    for late in (False, True):
+        frames = matching_indices(np.sort(indices), num_frames, other, late)
+        assert frames.min() >= min(late, other - 1)
+        assert frames.max() < other
+        assert (np.diff(frames) >= 0).all()
+    assert matching_indices(np.zeros(1, np.int64), num_frames, other)[0] == 0
+
+
+def test_matching_frames_by_hand():
+    every = np.arange(6)
+    assert matching_indices(every, 6, 6).tolist() == [0, 1, 2, 3, 4, 5]
+    assert matching_indices(every, 6, 9).tolist() == [0, 2, 3, 4, 6, 8]  # halves to even
+    assert matching_indices(every, 6, 2).tolist() == [0, 0, 1, 1, 1, 1]
+    assert matching_indices(every, 6, 9, late=True).tolist() == [1, 2, 3, 5, 6, 7]
+    # The released code's own words.
+    theirs = np.linspace(1, 151, 97, endpoint=False).astype(int)
+    assert matching_indices(np.arange(97), 97, 151, late=True).tolist() == theirs.tolist()

@@ -195,6 +195,10 @@ class VideoDataModule(L.LightningDataModule, ABC):
         match = re.match(self.recording_name, record.path.name) if self.recording_name else None
         return match[1] if match else str(record.path)
 
+    def views_seed(self, split: str) -> int | None:
+        """What places the test clips of a split at random; `None` where they are evenly placed."""
+        return None
+
     # What follows from it.
 
     @property
@@ -345,6 +349,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             self._labels(split, records),
             num_clips=num_clips,
             skip_bad=skip_bad,
+            views_seed=self.views_seed(split),
         )
         if preload:
             self._preload(self._eval[key], split)

@@ -15,7 +15,13 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from devias.data.frame_indices import Indices, segment_frames, train_indices, view_indices
+from devias.data.frame_indices import (
+    Indices,
+    random_view_indices,
+    segment_frames,
+    train_indices,
+    view_indices,
+)
 from devias.data.mask_files import read_masks
 from devias.data.readers import VideoError, open_frames
 from devias.data.records import PackedRecords, VideoRecord
@@ -245,16 +251,23 @@ class TrainDataset(VideoDataset):
 class EvalDataset(VideoDataset):
     """Every video with all its views: `num_clips` temporal ones times the transform's crops.
 
+    The clips are evenly placed; with `views_seed` at random, those of a video always alike.
     A video is decoded once for all views. An unreadable one is an error that names the file and
     the annotation line: a result on other videos than asked would be wrong. With `skip_bad` it is
     a sample that bears this error instead, for whoever counts to leave it out.
     """
 
     def __init__(
-        self, *args: object, num_clips: int = 1, skip_bad: bool = False, **kwargs: object
+        self,
+        *args: object,
+        num_clips: int = 1,
+        skip_bad: bool = False,
+        views_seed: int | None = None,
+        **kwargs: object,
     ) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.num_clips, self.skip_bad = num_clips, skip_bad
+        self.views_seed = views_seed
 
     def __getitem__(self, draw: SampleKey) -> VideoSample:
         """All views of one video.
@@ -263,10 +276,7 @@ class EvalDataset(VideoDataset):
             VideoError: it cannot be read, unless `skip_bad`.
         """
         try:
-            clips = self._clips(
-                draw.index,
-                lambda n: view_indices(n, self.clip_length, self.stride, self.num_clips),
-            )
+            clips = self._clips(draw.index, lambda n: self._views(n, draw.index))
         except VideoError as error:
             message = f"{error} (annotated at {self.records[draw.index].source})"
             if not self.skip_bad:
@@ -286,6 +296,12 @@ class EvalDataset(VideoDataset):
         record = self.records[index]
         return VideoSample(video, record.action, record.scene, index, error=error)
 
+    def _views(self, num_frames: int, index: int) -> Indices:
+        shape = num_frames, self.clip_length, self.stride, self.num_clips
+        if self.views_seed is None:
+            return view_indices(*shape)
+        return random_view_indices(*shape, np.random.default_rng((self.views_seed, index)))
+
 
 def read_frames(
     record: VideoRecord, choose: Callable[[int], Indices]
@@ -299,7 +315,7 @@ def read_frames(
     Raises:
         VideoError: the video cannot be read, or has no frame in the segment.
     """
-    with open_frames(record.path) as reader:
+    with open_frames(record.path, record.composite) as reader:
         segment = range(reader.num_frames)
         if record.start is not None or record.end is not None:
             try:
@@ -307,8 +323,7 @@ def read_frames(
             except ValueError as error:
                 raise VideoError(f"{record.path}: {error}") from error
         chosen = choose(len(segment))
-        frames = reader.read(chosen.reshape(-1) + segment.start)
-        return frames.unflatten(0, chosen.shape), chosen, segment
+        return reader.read_clips(chosen + segment.start), chosen, segment
 
 
 def _true_masks(record: VideoRecord, indices: Indices) -> Tensor:

@@ -45,6 +45,41 @@ def view_indices(num_frames: int, clip_length: int, stride: int, num_clips: int)
     return _clips(starts, num_frames, clip_length, stride)
 
 
+def random_view_indices(
+    num_frames: int,
+    clip_length: int,
+    stride: int,
+    num_clips: int,
+    generator: np.random.Generator,
+) -> Indices:
+    """Test clips at random places, as the code released with DEVIAS reads HAT's → as above.
+
+    A clip spreads over `clip_length · stride` frames; a shorter video goes on with its last frame.
+    """
+    _last_start(num_frames, clip_length, stride)  # refuses values out of range
+    span, last = clip_length * stride, num_frames - 1
+    if num_frames <= span:
+        clip = np.full(clip_length, last)
+        clip[: num_frames // stride] = np.linspace(0, num_frames, num_frames // stride).clip(
+            0, last
+        )
+        return np.tile(clip, (num_clips, 1))
+    ends = generator.integers(span, num_frames, num_clips)
+    clips = np.linspace(ends - span, ends, clip_length, axis=1)
+    return np.minimum(clips, ends[:, None] - 1).astype(np.int64)
+
+
+def matching_indices(indices: Indices, num_frames: int, other: int, late: bool = False) -> Indices:
+    """Frames of a video of `other` frames at the same relative positions as `indices` in theirs.
+
+    They are rounded, as HAT's authors do; `late` as the code released with DEVIAS: the second frame
+    goes with the first, and the last stays the last.
+    """
+    if late:
+        return np.floor(1 + indices * (other - 1) / num_frames).astype(np.int64).clip(0, other - 1)
+    return np.round(indices / num_frames * other).astype(np.int64).clip(0, other - 1)
+
+
 def window_indices(num_frames: int, clip_length: int, stride: int, hop: float) -> Indices:
     """The frames of clips that cover the whole video → `[W, clip_length]`.
 

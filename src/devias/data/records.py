@@ -16,6 +16,29 @@ from devias.structures import UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
+class Background:
+    """What takes the place of a video's own background."""
+
+    frames: Path
+    """Folder of frames without the person who was there."""
+    masks: Path
+    """Folder of the masks of that person."""
+    num_frames: int
+    late: bool = False
+    """Begins with the second frame, as in the code released with DEVIAS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Composite:
+    """How the frames that are shown are made of those of the video; see `readers/composite.py`."""
+
+    masks: Path
+    """Folder of masks of the person, who alone is kept."""
+    background: Background | None = None
+    """`None`: a plain color."""
+
+
+@dataclass(frozen=True, slots=True)
 class VideoRecord:
     """One video, or one segment of a video, with its labels."""
 
@@ -30,6 +53,8 @@ class VideoRecord:
     """The segment in seconds; `None` means the whole video."""
     source: str = ""
     """`file:line` of the annotation, for messages."""
+    composite: Composite | None = None
+    """Its person before another background instead of the frames themselves."""
 
     @property
     def path(self) -> Path:

@@ -19,7 +19,7 @@ def write_clip(folder: Path, name: str, count: int, first: int = 10, step: int =
     """Gray stills `name`, numbered from 1, of the values `first`, `first` + `step`, …"""
     folder.mkdir(parents=True)
     for number in range(count):
-        gray = np.full((8, 12, 3), first + 10 * number, np.uint8)
+        gray = np.full((8, 12, 3), first + step * number, np.uint8)
         Image.fromarray(gray).save(folder / name.format(number + 1))
 
 

@@ -51,6 +51,10 @@ class FrameReader(ABC):
             ValueError: `indices` is empty or not a list.
         """
 
+    def read_clips(self, indices: npt.NDArray[np.int64]) -> Tensor:
+        """Frames of clips `[…, T]` → uint8 `[…, T, H, W, 3]`; see `read`."""
+        return self.read(indices.reshape(-1)).unflatten(0, indices.shape)
+
     def close(self) -> None:
         """Close the file, where one is open."""
         return
