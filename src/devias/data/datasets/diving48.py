@@ -28,6 +28,7 @@ class Diving48(PathListDataModule):
 
     videos_folder = "rgb"
     test_list = "test"
+    recording_name = r"(.+)_\d+\b"
 
     @cached_property
     def action_names(self) -> list[str]:

@@ -18,7 +18,7 @@ from devias.data.annotations import (
     split_row,
 )
 from devias.data.datamodule import VideoDataModule
-from devias.data.datasets.kinetics400 import read_class_file
+from devias.data.path_lists import read_class_file
 from devias.data.plain_pickle import load_plain_pickle
 from devias.data.records import Background, Composite, VideoRecord
 from devias.errors import ConfigError

@@ -24,6 +24,7 @@ class HMDB51(NumberedSplitsDataModule):
 
     videos_folder = "hmdb51_org"
     annotations_folder = "testTrainMulti_7030_splits"
+    recording_name = r"(.+)_[fhlu]_(?:cm|nm)_np\d_"
 
     def official_names(self) -> list[str]:
         """The names as `brush_hair`, `cartwheel`, sorted."""

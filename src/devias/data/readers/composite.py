@@ -42,7 +42,8 @@ class CompositeReader(FrameReader):
         self.path = folder
         self._frames = FrameFolderReader(folder)
         self._masks = FrameFolderReader(composite.masks)
-        self._background = composite.background and _BackgroundReader(composite.background)
+        background = composite.background
+        self._background = None if background is None else _BackgroundReader(background)
 
     @property
     def num_frames(self) -> int:
@@ -60,10 +61,8 @@ class CompositeReader(FrameReader):
         masks = _read_masks(self._masks, indices)
         masks = tvf.resize(masks, list(frames.shape[1:3]), antialias=True)
         if self._background is None:
-            canvas, move = (
-                torch.tensor(NEUTRAL, dtype=torch.uint8).expand_as(frames).clone(),
-                (0, 0),
-            )
+            canvas = torch.tensor(NEUTRAL, dtype=torch.uint8).expand_as(frames).clone()
+            move = 0, 0
         else:
             places = np.asarray(indices, np.int64)
             canvas, center = self._background.read(places, self.num_frames, min(frames.shape[1:3]))
