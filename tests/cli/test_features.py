@@ -8,6 +8,8 @@ import torch
 
 from devias import cli
 from devias.cli.command import FULL_ERROR
+from devias.data.dataset import EvalDataset, SampleKey, collate
+from devias.data.transforms import EvalTransform
 from devias.models.matching import SlotMatcher
 from devias.parquet import read_parquet, to_numpy
 from devias.training.trained import load_trained
@@ -83,3 +85,28 @@ def test_other_data_of_other_classes_go_through_the_same_model(
     with pytest.raises(SystemExit):
         cli.main(["features", f"checkpoint={run[0]}", *words])
     assert "overwrite=true replaces it" in capsys.readouterr().out
+
+
+def test_scenes_that_the_data_lacks_are_those_of_the_scene_model(run, own_videos, tmp_path):
+    teacher = tmp_path / "scene.ckpt"
+    save_untrained(tiny_run(tmp_path, "model=scene_vit"), teacher)
+    words = [
+        *(
+            "data=folder",
+            f"data.root={own_videos}",
+            "scene_teacher=places365",
+            "data.num_workers=0",
+        ),
+        *(f"scene_teacher.model.path={teacher}", "scene_teacher.model.num_scenes=8"),
+    ]
+    output = tmp_path / "own.parquet"
+    with pytest.raises(SystemExit):
+        cli.main(["features", f"checkpoint={run[0]}", *words, f"output={output}"])
+    table = read_parquet(output)
+
+    trained = load_trained(run[0], words)
+    data = trained.data()
+    readable = [r for r in data.records("test") if r.path.stat().st_size > 10]
+    clips = [EvalDataset([r], EvalTransform(48), 8, 2)[SampleKey(0)] for r in readable]
+    scenes = trained.stage(data, ["test"]).eval()(collate(clips)).scene.tolist()
+    assert table["scene"].to_pylist() == scenes

@@ -7,6 +7,7 @@ import torch
 from devias.errors import ConfigError
 from devias.training.checkpoints import CheckpointError
 from devias.training.trained import load_trained
+from devias.weights.write import save_weights
 from helpers import save_untrained, tiny_run, write_frames
 
 
@@ -59,3 +60,21 @@ def test_weights_of_another_model_are_refused(checkpoint, tmp_path):
     torch.save(content, tmp_path / "x.ckpt")
     with pytest.raises(CheckpointError, match=r"x\.ckpt does not hold its model's weights"):
         load_trained(tmp_path / "x.ckpt")
+
+
+def test_weights_without_a_configuration_are_looked_through_as_they_are(own_videos, tmp_path):
+    module = save_untrained(tiny_run(tmp_path, "matcher.assignment=fixed"), tmp_path / "x.ckpt")
+    save_weights(module.model, tmp_path / "x.safetensors")
+    with pytest.raises(CheckpointError):
+        load_trained(tmp_path / "x.safetensors", own_videos)
+    trained = load_trained(tmp_path / "x.safetensors", own_videos, num_actions=8)
+    assert trained.matcher.assignment == "hungarian"
+    data = trained.data()
+    assert (data.clip_length, data.stride, data.image_size) == (8, 4, 48)
+    video = torch.randn(1, 3, 8, 48, 48)
+    expected = module.eval().model(video).slots
+    torch.testing.assert_close(trained.model(video).slots, expected)
+    tokens = save_untrained(tiny_run(tmp_path, "model=two_token"), tmp_path / "y.ckpt").model
+    save_weights(tokens, tmp_path / "y.safetensors")
+    trained = load_trained(tmp_path / "y.safetensors", own_videos, num_scenes=8)
+    assert trained.matcher.assignment == "fixed"

@@ -2,6 +2,7 @@
 
     devias features checkpoint=RUN/checkpoints/best.ckpt split=test output=ucf101.parquet
     devias features checkpoint=… data=hmdb51 data.root=/hmdb51 split=test output=hmdb51.npz
+    devias features checkpoint=released.pth num_actions=101 data=ucf101 split=test output=….parquet
     torchrun --nproc-per-node 8 -m devias features checkpoint=… split=train output=train.parquet
 
 Columns: `id`, `action` and `scene` (labels, -1 where unknown), `action_feature`, `scene_feature`,
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OWN_KEYS = ("checkpoint", "hydra", "output", "overwrite", "settings", "split", "trust")
+OWN_KEYS = (
+    "checkpoint", "hydra", "num_actions", "num_scenes", "output", "overwrite", "settings", "split",
+    "trust",
+)  # fmt: skip
 
 
 class UnreadableVideosError(DeviasError, RuntimeError):
@@ -73,7 +77,9 @@ def features(config: DictConfig, changes: Sequence[str] = ()) -> None:
     rank, world_size, local_rank = process()
     check_output(output, config.overwrite or rank > 0)
     settings = instantiate(config.settings)
-    trained = load_trained(config.checkpoint, normalize_overrides(changes), config.trust)
+    counts = config.num_actions, config.num_scenes
+    words = normalize_overrides(changes)
+    trained = load_trained(config.checkpoint, words, config.trust, *counts)
     data, trainer = trained.data(), trained.config.trainer
     encoder = VideoEncoder(
         trained.model,

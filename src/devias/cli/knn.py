@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OWN_KEYS = (
-    "bank", "cache", "checkpoint", "hydra", "k", "output_dir", "query", "seed", "settings",
-    "temperature", "trust", "upper",
+    "bank", "cache", "checkpoint", "hydra", "k", "num_actions", "num_scenes", "output_dir", "query",
+    "seed", "settings", "temperature", "trust", "upper",
 )  # fmt: skip
 
 
@@ -71,7 +71,11 @@ def knn(config: DictConfig, changes: Sequence[str] = ()) -> dict[str, Any] | Non
     if config.k < 1 or config.temperature <= 0:
         raise ConfigError(f"k={config.k} and temperature={config.temperature} must be above 0")
     upper = [config.upper] if isinstance(config.upper, str) else list(config.upper or [])
-    found = [slot_features(config, changes, path) for path in (config.checkpoint, *upper)]
+    counts = config.num_actions, config.num_scenes
+    found = [
+        slot_features(config, changes, config.checkpoint, *counts),
+        *(slot_features(config, changes, path) for path in upper),
+    ]
     if None in found:
         log.info("other processes are still at their share of the videos; the last one goes on")
         return None
@@ -105,7 +109,11 @@ def knn(config: DictConfig, changes: Sequence[str] = ()) -> dict[str, Any] | Non
 
 
 def slot_features(
-    config: DictConfig, changes: Sequence[str], checkpoint: str
+    config: DictConfig,
+    changes: Sequence[str],
+    checkpoint: str,
+    num_actions: int | None = None,
+    num_scenes: int | None = None,
 ) -> tuple[tuple[SlotFeatures, SlotFeatures], dict[str, Any]] | None:
     """Bank and queries through the model of a checkpoint, and what they are of.
 
@@ -117,7 +125,8 @@ def slot_features(
     from devias.evaluation.knn import SlotFeatures
     from devias.training.trained import load_trained
 
-    trained = load_trained(checkpoint, normalize_overrides(changes), config.trust)
+    words = normalize_overrides(changes)
+    trained = load_trained(checkpoint, words, config.trust, num_actions, num_scenes)
     data, trainer = trained.data(), trained.config.trainer
     splits = [config.bank or data.train_split, config.query or default_query(data)]
     rank, world_size, local_rank = process()
