@@ -58,6 +58,7 @@ WITHOUT = {
         # where files lie
         "annotations",
         "categories",
+        "follow_links",
         "label_cache",
         "pseudo_cache",
         "root",

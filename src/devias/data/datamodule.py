@@ -7,6 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,7 @@ from devias.data.dataset import (
     VideoDataset,
     collate,
 )
+from devias.data.links import real_folders, require_within
 from devias.data.readers.video import without_suffix
 from devias.data.records import VideoRecord
 from devias.data.samplers import EvalSampler, FixedSampler, ResumeError, TrainSampler
@@ -78,6 +80,8 @@ class VideoDataModule(L.LightningDataModule, ABC):
         videos, annotations: folders other than the usual ones below `root`.
         suffix: of the video files, where it is another than the lists say; empty for folders of
             stills, which are called like the videos.
+        follow_links: take videos that are links out of the dataset's folders, which is an error
+            otherwise; that these folders are links themselves is fine.
         scene_categories: a list of the scene model's classes, for scene names in figures.
         clip_length, stride: T frames, every `stride`-th of the video.
         image_size: side of the square the model sees, in pixels.
@@ -117,6 +121,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
         videos: str | None = None,
         annotations: str | None = None,
         suffix: str | None = None,
+        follow_links: bool = False,
         scene_categories: str | None = None,
         clip_length: int = 16,
         stride: int = 4,
@@ -143,7 +148,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             annotations or self.root / (self.annotations_folder or "annotations")
         )
         self.scene_categories = Path(scene_categories) if scene_categories else None
-        self.suffix = suffix
+        self.suffix, self.follow_links = suffix, follow_links
         self.num_actions, self.num_scenes = num_actions, num_scenes
         self.clip_length, self.stride, self.image_size = clip_length, stride, image_size
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
@@ -206,6 +211,16 @@ class VideoDataModule(L.LightningDataModule, ABC):
         """`(T, H, W)` of the clips as the model sees them."""
         return self.clip_length, self.image_size, self.image_size
 
+    @property
+    def folders(self) -> Sequence[Path]:
+        """What the videos lie in; empty where that is not to be checked."""
+        return self.root, self.videos
+
+    @cached_property
+    def real_folders(self) -> Sequence[str]:
+        """These folders, links followed, which no link may lead out of; empty: it may."""
+        return () if self.follow_links else real_folders(self.folders)
+
     def present(self, path: Path) -> Path:
         """The path of a file that the dataset consists of.
 
@@ -223,6 +238,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             AnnotationError: a row cannot be understood.
             ConfigError: there is no such split, or a label is out of range.
             MissingDataError: the annotation or the videos are not there.
+            OutsideLinkError: of the few videos that are looked at, one is a link elsewhere.
         """
         if split not in self.splits:
             raise ConfigError(
@@ -256,6 +272,8 @@ class VideoDataModule(L.LightningDataModule, ABC):
                 f"({some[0].source}).",
                 self.how_to_get(),
             )
+        for record in some:
+            require_within(record, self.real_folders)
         self._records[split] = records
         return records
 
@@ -315,6 +333,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             self.stride,
             self.ground_truth_masks,
             self._labels(self.train_split, records),
+            within=self.real_folders,
             max_bad_share=self.max_bad_share,
         )
         self._preload(self._train, self.train_split)
@@ -347,6 +366,7 @@ class VideoDataModule(L.LightningDataModule, ABC):
             self.stride,
             True,
             self._labels(split, records),
+            within=self.real_folders,
             num_clips=num_clips,
             skip_bad=skip_bad,
             views_seed=self.views_seed(split),

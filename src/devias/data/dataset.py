@@ -22,6 +22,7 @@ from devias.data.frame_indices import (
     train_indices,
     view_indices,
 )
+from devias.data.links import require_within
 from devias.data.mask_files import read_masks
 from devias.data.readers import VideoError, open_frames
 from devias.data.records import PackedRecords, VideoRecord
@@ -114,6 +115,7 @@ class VideoDataset(Dataset[VideoSample]):
         stride: in frames of the video.
         load_masks: hand on the true masks of records that have them.
         labels: pseudo labels made beforehand.
+        within: see `read_frames`.
     """
 
     def __init__(
@@ -124,6 +126,7 @@ class VideoDataset(Dataset[VideoSample]):
         stride: int,
         load_masks: bool = False,
         labels: LabelLookup | None = None,
+        within: Sequence[str] = (),
     ) -> None:
         if not records:
             raise ValueError("a dataset needs at least one video")
@@ -133,6 +136,7 @@ class VideoDataset(Dataset[VideoSample]):
         self.stride = stride
         self.load_masks = load_masks
         self.labels = labels
+        self.within = within
         self._memory: list[tuple[Tensor, range] | VideoError] | None = None
 
     def __len__(self) -> int:
@@ -146,7 +150,7 @@ class VideoDataset(Dataset[VideoSample]):
 
         def whole(record: VideoRecord) -> tuple[Tensor, range] | VideoError:
             try:
-                frames, _, segment = read_frames(record, np.arange)
+                frames, _, segment = read_frames(record, np.arange, self.within)
                 return frames, segment
             except VideoError as error:
                 return error
@@ -159,7 +163,7 @@ class VideoDataset(Dataset[VideoSample]):
         """The clips `[V, T]` that `choose` makes of a number of frames."""
         record = self.records[index]
         if self._memory is None:
-            frames, chosen, segment = read_frames(record, choose)
+            frames, chosen, segment = read_frames(record, choose, self.within)
         else:
             memory = self._memory[index]
             if isinstance(memory, VideoError):
@@ -304,17 +308,24 @@ class EvalDataset(VideoDataset):
 
 
 def read_frames(
-    record: VideoRecord, choose: Callable[[int], Indices]
+    record: VideoRecord, choose: Callable[[int], Indices], within: Sequence[str] = ()
 ) -> tuple[Tensor, Indices, range]:
     """Decode chosen frames of a record's segment, or of its whole video.
+
+    Args:
+        record: of the video.
+        choose: frame numbers, given how many there are.
+        within: the real folders that no link may lead out of; see `data/links.py`.
 
     Returns:
         The frames `[*choice, H, W, 3]`; what `choose` made of the number of frames; and the
         segment, whose start counts as frame 0 of the choice.
 
     Raises:
+        OutsideLinkError: the video lies elsewhere.
         VideoError: the video cannot be read, or has no frame in the segment.
     """
+    require_within(record, within)
     with open_frames(record.path, record.composite) as reader:
         segment = range(reader.num_frames)
         if record.start is not None or record.end is not None:

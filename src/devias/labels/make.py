@@ -63,9 +63,11 @@ class WindowedVideos(Dataset[WindowedVideo | VideoError]):
     A worker holds at least one video's frames of about 0.2 MB each (224 × 299).
     """
 
-    def __init__(self, records: Sequence[VideoRecord], settings: Settings) -> None:
+    def __init__(
+        self, records: Sequence[VideoRecord], settings: Settings, within: Sequence[str] = ()
+    ) -> None:
         self.records = PackedRecords(records)
-        self.settings = settings
+        self.settings, self.within = settings, within
 
     def __len__(self) -> int:
         return len(self.records)
@@ -73,7 +75,9 @@ class WindowedVideos(Dataset[WindowedVideo | VideoError]):
     def __getitem__(self, number: int) -> WindowedVideo | VideoError:
         record = self.records[number]
         try:
-            frames, chosen, segment = read_frames(record, lambda n: np.unique(self._windows(n)))
+            frames, chosen, segment = read_frames(
+                record, lambda n: np.unique(self._windows(n)), self.within
+            )
             content = fingerprint(record.path)
         except VideoError as error:
             return VideoError(f"{error} (annotated at {record.source})")
@@ -218,7 +222,7 @@ def label_split(
         "%s: %d of %d videos to label into %s", split, len(numbers), len(records), cache.folder
     )
     loader = DataLoader(
-        WindowedVideos(records, cache.settings),
+        WindowedVideos(records, cache.settings, data.real_folders),
         batch_size=None,
         sampler=numbers,
         num_workers=data.num_workers,

@@ -110,6 +110,11 @@ class Folder(VideoDataModule):
             self.annotations = table if table.exists() else usual
         self.listed = self.annotations.is_file() or self.annotations != usual
 
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Those of the list's videos; without a list one's own links are taken as they are."""
+        return super().folders if self.listed else ()
+
     @cached_property
     def found(self) -> list[Video]:
         """All videos, as the list or the folders have them."""

@@ -37,6 +37,11 @@ class Kinetics400(PathListDataModule):
 
     recording_name = r"(.+)_\d{6}_\d{6}"
 
+    @property
+    def folders(self) -> Sequence[Path]:
+        """The usual ones, and those of the two lists."""
+        return *super().folders, self.videos / "train", self.videos / "val"
+
     def is_path_list(self, path: Path) -> bool:
         """Whether there is such a list, and it is no csv file of Kinetics' authors."""
         return path.exists() and "youtube_id" not in first_line(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +61,11 @@ class Places365(VideoDataModule):
     def input_size(self) -> tuple[int, int, int]:
         """`(T, H, W)` of the clips that images become on the device."""
         return self.num_repeats, self.image_size, self.image_size
+
+    @property
+    def folders(self) -> Sequence[Path]:
+        """Those of training and validation images."""
+        return self.root, *self.images.values()
 
     @property
     def action_names(self) -> list[str]:
