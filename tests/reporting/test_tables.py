@@ -94,7 +94,10 @@ def test_the_composition_table_has_what_follows_from_the_scene():
 def test_videos_that_were_left_out_are_a_remark():
     one = run("a", 0, harmonic_mean=0.4)
     one.skipped = {"seen": ["x.mp4 is broken", "y.mp4 is broken"]}
-    assert "a: 2 unreadable videos of seen are left out." in results_table([one]).to_markdown()
+    one.evaluation = {"checkpoint": "best.ckpt", "changes": ["data.stride=2"]}
+    remark = "a [data.stride=2]: unreadable videos of seen that are left out: 2."
+    assert remark in results_table([one]).to_markdown()
+    assert "a [data.stride=2]:" in printed(results_table([one]), 100)
 
 
 def test_what_looks_equal_is_equally_good():

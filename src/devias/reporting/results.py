@@ -22,7 +22,8 @@ RESULT_FILE = "result.json"
 NOT_SHOWN = (
     "backbone.weights", "callbacks", "compile", "data.annotations", "data.eval_batch_size",
     "data.num_workers", "data.preload", "data.pseudo_cache", "data.root", "global_batch", "logger",
-    "max_batch_per_device", "names.", "paths.", "trainer.", "weights",
+    "max_batch_per_device", "names.", "paths.", "protocol.kept_scores", "protocol.on_error",
+    "protocol.paper", "trainer.", "weights",
 )  # fmt: skip
 """How changes begin that an evaluation's numbers do not depend on."""
 

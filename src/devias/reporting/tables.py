@@ -113,7 +113,7 @@ class ResultsTable:
             box=box.SIMPLE_HEAD,
             show_edge=False,
             padding=0,
-            caption=self._caption(),
+            caption=escape(self._caption()),
             caption_justify="left",
         )
         for title in self.label_titles:
@@ -258,10 +258,9 @@ def _remarks(results: Sequence[RunResult]) -> list[str]:
     absent = dict.fromkeys(name for result in results for name in result.absent)
     remarks = [f"Absent where it was measured: {', '.join(absent)}."] if absent else []
     for r in results:
-        left_out = {name: len(videos) for name, videos in r.skipped.items() if videos}
         remarks += [
-            f"{r.row}: {count} unreadable videos of {name} are left out."
-            for name, count in left_out.items()
+            f"{r.row}: unreadable videos of {name} that are left out: {len(videos)}."
+            for name, videos in r.skipped.items()
         ]
     return list(dict.fromkeys([*remarks, *(f"{r.row}: {n}" for r in results for n in r.notes)]))
 
