@@ -30,6 +30,7 @@ from devias.labels.storage import CacheError, LabelCache, VideoLabels
 from devias.masks.base import MaskExtractor
 from devias.masks.fame import FAME
 from devias.masks.ground_truth import GroundTruthMasks
+from devias.structures import UNKNOWN
 from helpers import write_frames
 
 SIZE, LENGTH, STRIDE = 24, 4, 2
@@ -385,6 +386,21 @@ def test_unreadable_videos_are_named_and_replaced_in_training(folder, tmp_path, 
     with pytest.raises(TooManyBadVideos, match=r"1 of 3 videos .*max_bad_share=0\.1.*0\.mp4"):
         label(strict)
     assert LabelCache.open(tmp_path / "strict" / "train").missing() == [0, 1]
+
+
+def test_each_video_has_the_scene_most_probable_over_its_windows(folder, tmp_path):
+    broken = tmp_path / "videos"
+    shutil.copytree(folder, broken)
+    (broken / "1.mp4").write_bytes(b"")
+    data = make_data(broken, tmp_path / "cache", teacher=True)
+    assert data.pseudo_scenes("train") is None  # nothing is labeled yet
+    cache = label(data)
+    means = [cache.read(n).scene_logits.float().softmax(-1).mean(0) for n in (0, 2)]
+    assert data.pseudo_scenes("train") == [int(means[0].argmax()), UNKNOWN, int(means[1].argmax())]
+    assert data.pseudo_scenes("test") is None
+    masked = make_data(folder, tmp_path / "masks", fame())
+    label(masked)
+    assert masked.pseudo_scenes("train") is None
 
 
 def test_a_video_that_changed_is_an_error(folder, tmp_path):

@@ -90,6 +90,22 @@ def test_sets_that_are_absent_are_named_and_the_others_loaded_in_order(root):
     assert [data.reference(s).usual_actions for s in data.protocol.sets] == [None, (1, 0)]
 
 
+def test_pairs_are_of_the_pseudo_labels_where_the_list_names_no_scenes(root, monkeypatch):
+    data = run_data(root)
+    assert data.training_pairs is None
+    scenes = {"train": [0, 2, 2], "test": [0, 0, 0]}
+    monkeypatch.setattr(Numbered, "pseudo_scenes", lambda self, split: scenes[split])
+    data = run_data(root)
+    data.train.num_scenes = 3
+    assert data.training_pairs.counts.tolist() == [[1, 0, 1], [0, 0, 1]]
+
+    def refuse(self, split):
+        raise ConfigError("labels of other settings")
+
+    monkeypatch.setattr(Numbered, "pseudo_scenes", refuse)
+    assert run_data(root).training_pairs is None
+
+
 def test_its_own_data_must_be_there(root):
     own = Numbered(root / "nowhere", 2, 0, **SMALL)
     data = RunData(own, Protocol("own", {"seen": {"split": "test"}}))

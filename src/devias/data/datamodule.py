@@ -277,6 +277,17 @@ class VideoDataModule(L.LightningDataModule, ABC):
         self._records[split] = records
         return records
 
+    def pseudo_scenes(self, split: str) -> Sequence[int] | None:
+        """The scene of each video of a split by the pseudo labels; `None` if they tell of none.
+
+        Raises:
+            AnnotationError, ConfigError, MissingDataError: as `records`.
+        """
+        if self.pseudo_cache is None or not os.path.exists(self.pseudo_cache / split):
+            return None
+        labels = self._labels(split, self.records(split))
+        return None if labels is None else labels.video_scenes()
+
     def missing(self, splits: Iterable[str]) -> list[str]:
         """Which files of some splits are not on this machine, one sentence each."""
         missing = []

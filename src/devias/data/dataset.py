@@ -52,6 +52,9 @@ class LabelLookup(Protocol):
             Masks `[V, P, h, w]` bool and scene logits `[V, N_S]`, where there are any.
         """
 
+    def video_scenes(self) -> Sequence[int] | None:
+        """The scene of each video in the list; `None` where there are no scene logits."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class SampleKey:

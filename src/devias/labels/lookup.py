@@ -33,7 +33,7 @@ from devias.labels.fingerprint import fingerprint
 from devias.labels.on_device import BatchStage
 from devias.labels.settings import Settings, describe, hash_of_lines
 from devias.labels.storage import HOW_TO_COMPLETE, CacheError, LabelCache
-from devias.structures import Requirement
+from devias.structures import UNKNOWN, Requirement
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +98,25 @@ class ClipLabels:
         if labels.scene_logits is not None:
             scene_logits = labels.scene_logits[[nearest for nearest, _, _ in found]].float()
         return masks, scene_logits
+
+    def video_scenes(self) -> list[int] | None:
+        """The most probable scene of each video, over all its windows.
+
+        `UNKNOWN` for one that could not be read when the labels were made; `None` where no scene
+        logits are handed out.
+
+        Raises:
+            CacheError: the cache is damaged.
+        """
+        if not self.scenes:
+            return None
+        return [self._video_scene(number) for number in range(self.cache.settings["videos"])]
+
+    def _video_scene(self, number: int) -> int:
+        labels = self.cache.read(number, masks=False)
+        if labels is None or labels.scene_logits is None:
+            return UNKNOWN
+        return int(labels.scene_logits.float().softmax(-1).mean(0).argmax())
 
     def _check_content(self, number: int, path: Path, labeled: bytes) -> None:
         """Raise `CacheError` where the video is another than the labeled one, if that is told."""

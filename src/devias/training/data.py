@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +15,12 @@ from torch.utils.data import DataLoader
 from devias.config.instantiate import instantiate
 from devias.config.stored import rebuild_config
 from devias.data.datamodule import MissingDataError, VideoDataModule
-from devias.errors import ConfigError
+from devias.errors import ConfigError, DeviasError
 from devias.evaluation.composition import Reference, TrainingPairs
 from devias.evaluation.protocol import EvalSet, Protocol
-from devias.structures import ClipBatch
+from devias.structures import UNKNOWN, ClipBatch
+
+log = logging.getLogger(__name__)
 
 
 def count_classes(config: DictConfig) -> None:
@@ -86,8 +89,9 @@ class RunData(L.LightningDataModule):
     def training_pairs(self) -> TrainingPairs | None:
         """How often training shows each pair of action and scene.
 
-        `None` where no set is of unseen combinations, or the training list is not on this machine
-        or names no scenes.
+        Where the training list names no scenes, they are those of the pseudo labels. `None` where
+        no set is of unseen combinations, there are no such labels, or the list is not on this
+        machine.
         """
         if not any(s.combination == "unseen" for s in self._all_sets):
             return None
@@ -95,8 +99,19 @@ class RunData(L.LightningDataModule):
             records = self.train.read_split(self.train.train_split)
         except MissingDataError:
             return None
-        labels = ((record.action, record.scene) for record in records)
+        scenes: Sequence[int] = [record.scene for record in records]
+        if all(scene == UNKNOWN for scene in scenes):
+            scenes = self._pseudo_scenes() or scenes
+        labels = zip((record.action for record in records), scenes, strict=True)
         return TrainingPairs.count(labels, self.train.num_actions, self.train.num_scenes)
+
+    def _pseudo_scenes(self) -> Sequence[int] | None:
+        """Of the training videos; `None` where there are none that fit today's settings."""
+        try:
+            return self.train.pseudo_scenes(self.train.train_split)
+        except DeviasError as error:  # an evaluation can do without them
+            log.warning("pairs of training are not counted: %s", error)
+            return None
 
     def reference(self, eval_set: EvalSet) -> Reference:
         """What answers on a set of unseen combinations are held against.
@@ -130,7 +145,9 @@ class RunData(L.LightningDataModule):
         if stage == "test":
             for s in self.protocol.sets:
                 self.owner(s).add_eval(s.split, *self._views, skip_bad=skip)
-        _ = self.training_pairs  # an error in the list shows before anything is evaluated
+        read = self.protocol.sets if stage == "test" else self.protocol.validation
+        if any(s.combination == "unseen" for s in read):
+            _ = self.training_pairs  # an error in the list shows before anything is evaluated
 
     def train_dataloader(self) -> DataLoader[Any]:
         """That of the training data."""
