@@ -28,7 +28,8 @@ def write_parquet(
 
     Args:
         path: of the file.
-        columns: values by name, all of one length; arrays `[N, D]` become a list of D a row.
+        columns: values by name, all of one length; arrays `[N, D]` become a list of D a row, and
+            Arrow's own arrays keep their type.
         metadata: of the whole table, as what a score is.
     """
     write_parquet_parts(path, [columns], metadata)
@@ -84,6 +85,8 @@ def to_numpy(table: pa.Table, name: str) -> np.ndarray:
 
 def _array(values: Any) -> pa.Array:
     """One column."""
+    if isinstance(values, pa.Array):
+        return values
     if getattr(values, "ndim", 1) == 2:
         flat = pa.array(values.reshape(-1))
         return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])

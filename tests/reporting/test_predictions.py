@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
@@ -10,6 +12,7 @@ from devias.reporting.predictions import (
     load_predictions,
     save_predictions,
 )
+from devias.structures import UNKNOWN
 from evaluated import evaluated_run
 
 
@@ -56,6 +59,22 @@ def test_a_row_says_of_a_reader_what_happened(written):
         assert row["predicted_action"] == row["action_classes"][0]
         assert row["predicted_action_name"] == "abc"[row["predicted_action"]]
         assert len(row["action_slots"]) == 4
+
+
+def test_videos_without_any_scene_label_come_back(written, tmp_path):
+    module, data, _ = written
+    unlabeled = {
+        name: replace(p, scene=np.full_like(p.scene, UNKNOWN))
+        for name, p in module.predictions.items()
+    }
+    path = tmp_path / "predictions.parquet"
+    save_predictions(path, data, unlabeled)
+    types = {field.name: str(field.type) for field in pq.read_schema(path)}
+    assert (types["scene"], types["scene_name"]) == ("int64", "string")
+    _, sets = load_predictions(path)
+    for name, found in sets.items():
+        assert (found.predictions.scene == UNKNOWN).all()
+        assert found.names["scene"] == [None] * len(unlabeled[name])
 
 
 def test_other_files_are_named(tmp_path):

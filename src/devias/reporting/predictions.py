@@ -59,6 +59,9 @@ def save_predictions(
     columns = {name: _joined([part[name] for part in parts]) for name in (parts or [{}])[0]}
     # A model of one task has no classes of the other.
     columns = {name: values for name, values in columns.items() if np.shape(values)[1:] != (0,)}
+    for column in CLASSES if parts else ():  # typed, though all of their values be missing
+        columns[column] = pa.array(columns[column], pa.int64())
+        columns[f"{column}_name"] = pa.array(columns[f"{column}_name"], pa.string())
     write_parquet(path, columns, {"protocol": json.dumps(data.protocol.describe())})
 
 
