@@ -19,7 +19,7 @@ from devias.cli.train import train
 from devias.data.samplers import ResumeError
 from devias.errors import ConfigError
 from devias.reporting.results import RunResult, load_results
-from devias.training.checkpoints import load_checkpoint, stored_config
+from devias.training.checkpoints import CheckpointError, load_checkpoint, stored_config
 from helpers import TINY_SYNTHETIC, tiny_run
 
 TERMS = {
@@ -261,6 +261,8 @@ def test_evaluating_the_best_checkpoint_repeats_the_metrics_exactly(finished, tm
         evaluate_checkpoint(best, fewer, tmp_path / "out")
     with pytest.raises(ConfigError, match=r"model\.slot_attention: softmax_axis"):
         evaluate_checkpoint(best, ["model.slot_attention.softmax_axis=x"])
+    with pytest.raises(CheckpointError, match=r"best\.ckpt holds another model's weights: s"):
+        evaluate_checkpoint(best, ["backbone.embed_dim=48"], tmp_path / "other")
     assert [path.name for path in (run_dir / "evaluations").iterdir()] == ["1"]
     names = [result.row for result in load_results(run_dir)]
     assert names == [RunResult.load(run_dir / "result.json").row]

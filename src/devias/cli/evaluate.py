@@ -110,6 +110,9 @@ def evaluate(
         seconds: what earlier phases of the run took.
         notes: as in `RunResult`.
         evaluation: as in `RunResult`.
+
+    Raises:
+        CheckpointError: the checkpoint is of another model.
     """
     from devias.evaluation.intervals import counts, intervals
     from devias.reporting.predictions import PREDICTIONS_FILE, save_predictions, skipped_videos
@@ -121,12 +124,13 @@ def evaluate(
         paper_rows,
     )
     from devias.reporting.tables import results_table
+    from devias.training.checkpoints import reading_weights
     from devias.training.trainer import part_tested, trainer_errors
 
     protocol = run.data.protocol
     notes = [*notes, *part_tested(run.trainer)]
     start = time.monotonic()
-    with trainer_errors():
+    with trainer_errors(), reading_weights(checkpoint):
         run.trainer.test(
             run.module,
             datamodule=run.data,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,25 @@ def run_checkpoint(path: Path | str) -> dict[str, Any]:
             "devias.load_model"
         )
     return content
+
+
+@contextmanager
+def reading_weights(path: Path | None) -> Iterator[None]:
+    """Say of a checkpoint whose weights do not fit the model what does not, in one sentence.
+
+    Raises:
+        CheckpointError: instead of PyTorch's list of all parameters.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        title, *lines = str(error).splitlines()
+        if not title.startswith("Error(s) in loading state_dict"):
+            raise
+        named = " ".join(line.strip() for line in lines)
+        raise CheckpointError(
+            f"{path} holds another model's weights: {textwrap.shorten(named, 300)}"
+        ) from error
 
 
 def stored_config(path: Path | str, overrides: Sequence[str], trust: bool = False) -> DictConfig:

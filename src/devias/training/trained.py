@@ -17,7 +17,7 @@ from devias.labels.on_device import BatchStage
 from devias.models.baselines import TokenViT
 from devias.models.matching import SlotMatcher
 from devias.structures import UNKNOWN
-from devias.training.checkpoints import CheckpointError, load_checkpoint, stored_config
+from devias.training.checkpoints import load_checkpoint, reading_weights, stored_config
 from devias.training.transfer import is_transfer
 from devias.weights.infer import load_model
 
@@ -84,12 +84,10 @@ def load_trained(
     model = instantiate(own.model)
     state = load_checkpoint(checkpoint)["state_dict"]
     prefix = "model."
-    try:
+    with reading_weights(Path(checkpoint)):
         model.load_state_dict(
             {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
         )
-    except RuntimeError as error:
-        raise CheckpointError(f"{checkpoint} does not hold its model's weights: {error}") from error
     _check_clips(model, config)
     if config.compile:
         model.compile()
