@@ -1,6 +1,6 @@
 import pytest
 
-from devias.files import atomic_path, write_csv, write_text
+from devias.files import atomic_path, write_text
 from devias.reporting.plots.style import new_figure, save_figure
 
 
@@ -8,11 +8,6 @@ def test_folders_are_made_and_text_is_written_as_it_is(tmp_path):
     path = tmp_path / "a" / "b.csv"
     write_text(path, "Größe\n±\r\n")
     assert path.read_bytes() == "Größe\n±\r\n".encode()
-
-
-def test_csv_quotes_what_needs_it(tmp_path):
-    write_csv(tmp_path / "a.csv", ["video", "n"], [["a, b.avi", 1], ["c.avi", 2]])
-    assert (tmp_path / "a.csv").read_bytes() == b'video,n\n"a, b.avi",1\nc.avi,2\n'
 
 
 def test_failure_leaves_the_old_file_and_nothing_else(tmp_path):

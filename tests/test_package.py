@@ -75,9 +75,9 @@ def files(folder, *patterns):
     return {str(path.relative_to(folder)) for p in patterns for path in folder.rglob(p)}
 
 
-def test_the_wheel_holds_every_module_configuration_and_weight_file(wheel):
+def test_the_wheel_holds_every_module_template_configuration_and_weight_file(wheel):
     package = REPOSITORY / "src" / "devias"
-    wanted = files(package, "*.py", "*.safetensors", "py.typed")
+    wanted = files(package, "*.py", "*.j2", "*.safetensors", "py.typed")
     configs = {f"conf/{name}" for name in files(REPOSITORY / "conf", "*.*")}
     assert files(wheel / "devias", "*.*") == wanted | configs
     assert {path.name.partition("-")[0] for path in wheel.iterdir()} == {"devias"}

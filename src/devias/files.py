@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
@@ -37,12 +35,3 @@ def write_text(path: Path | str, text: str) -> None:
     """Write a text file atomically, in UTF-8 with the newlines it has."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
-
-
-def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a comma-separated file atomically, with a header."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows(rows)
-    write_text(path, text.getvalue())

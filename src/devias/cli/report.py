@@ -8,9 +8,11 @@ else the 95 % interval over videos), a second one of how far answers follow the 
 best row, or the one `against` names, compares with each other on the same videos: how many only one
 of the two answers rightly, the exact McNemar test's p, and what is between them in H.M. Writes
 `table`, `composition` and `comparison`, each as `.md` and `.csv`, and `scene_bias.png` into the
-folder. A run's row shows the
-result of its training; what `devias evaluate` did with other settings stands in rows of its own,
-called by these settings. An evaluation without any repeats its run's row and is not shown.
+folder; and all of it, with learning curves and the runs' figures, as one page, `report.html`.
+
+A run's row shows the result of its training; what `devias evaluate` did with other settings stands
+in rows of its own, called by these settings. An evaluation without any repeats its run's row and is
+not shown.
 """
 
 from __future__ import annotations
@@ -41,6 +43,7 @@ def report(folder: Path, against: str | None = None) -> None:
     """
     from devias.files import write_text
     from devias.reporting import comparison
+    from devias.reporting.html.page import write_page
     from devias.reporting.plots.charts import SCENE_BIAS, scene_bias_figure
     from devias.reporting.plots.style import save_figure
     from devias.reporting.results import find_results
@@ -50,7 +53,8 @@ def report(folder: Path, against: str | None = None) -> None:
     results = [*found.values()]
     compared = comparison.compare_runs(found, against)
     composition = [t for t in results_tables(results, composition_columns) if t.columns]
-    for name, tables in (("table", results_tables(results)), ("composition", composition)):
+    headline = results_tables(results)
+    for name, tables in (("table", headline), ("composition", composition)):
         for table in tables:
             table.print()
         write_text(folder / f"{name}.md", "\n".join(table.to_markdown() for table in tables))
@@ -60,6 +64,9 @@ def report(folder: Path, against: str | None = None) -> None:
     write_text(folder / "comparison.csv", comparison.comparisons_to_csv(compared))
     if any(result.metrics.keys() >= SCENE_BIAS for result in results):
         save_figure(scene_bias_figure(results), folder / "scene_bias.png")
+    headed = [("Results", table) for table in headline]
+    headed += [("How far answers follow the scene", table) for table in composition]
+    write_page(folder / "report.html", found, headed, compared)
     figures = sorted(path for path in folder.rglob("*.png") if "wandb" not in path.parts)
     print("Everything is in", folder)
     for path in figures:

@@ -44,7 +44,8 @@ def transcode(config: DictConfig) -> bool:
     from devias.cli.masks import video_files
     from devias.config.instantiate import instantiate
     from devias.data.transcode import milliseconds_per_clip, transcode_folder
-    from devias.files import write_csv
+    from devias.files import write_text
+    from devias.reporting.text_tables import csv_table
 
     videos, output = Path(config.videos), Path(config.output)
     paths = video_files(videos)
@@ -55,14 +56,12 @@ def transcode(config: DictConfig) -> bool:
     failed = [copy for copy in copies if copy.error]
     for copy in failed:
         console.print(f"[bold]not copied[/] {escape(str(copy.source))}: {escape(copy.error)}")
-    write_csv(
-        output / "transcode.csv",
-        ["video", "bytes_before", "bytes_after", "error"],
-        [
-            [copy.source.relative_to(videos), copy.bytes_before, copy.bytes_after, copy.error]
-            for copy in copies
-        ],
-    )
+    titles = ["video", "bytes_before", "bytes_after", "error"]
+    rows = [
+        [copy.source.relative_to(videos), copy.bytes_before, copy.bytes_after, copy.error]
+        for copy in copies
+    ]
+    write_text(output / "transcode.csv", csv_table(titles, rows))
     done = [copy for copy in copies if not copy.error]
     some = done[:: max(1, len(done) // TIMED)][:TIMED]
     before, after = (sum(getattr(c, f"bytes_{when}") for c in done) for when in ("before", "after"))

@@ -14,7 +14,8 @@ from rich.table import Table
 
 from devias.data.check.lists import Pair, Problem, Records, count_classes, count_pairs
 from devias.data.datamodule import VideoDataModule
-from devias.files import write_csv
+from devias.files import write_text
+from devias.reporting.text_tables import csv_table
 
 SHOWN = 5
 """Problems of a kind that are printed; the file has all."""
@@ -36,20 +37,19 @@ def report_check(
     console = Console(highlight=False, soft_wrap=True)
     console.print(_splits_table(records, data.action_names))
     classes = count_classes(records, data.action_names)
-    write_csv(folder / "classes.csv", ["class", *records], [[*row.values()] for row in classes])
+    titles = ["class", *records]
+    write_text(folder / "classes.csv", csv_table(titles, [[*row.values()] for row in classes]))
     pairs = count_pairs(records, data.train_split)
     if pairs:
         console.print(_pairs_table(pairs))
         names = data.action_names, data.scene_names
-        write_csv(
-            folder / "pairs.csv",
-            ["split", "action", "scene", "videos", "in_training"],
-            [
-                [split, names[0][action], names[1][scene], *counts]
-                for split, found in pairs.items()
-                for (action, scene), counts in found.items()
-            ],
-        )
+        titles = ["split", "action", "scene", "videos", "in_training"]
+        rows = [
+            [split, names[0][action], names[1][scene], *counts]
+            for split, found in pairs.items()
+            for (action, scene), counts in found.items()
+        ]
+        write_text(folder / "pairs.csv", csv_table(titles, rows))
     else:
         console.print("No split has labels of both kinds, so pairs are not audited.")
     for kind, group in groupby(problems, attrgetter("kind")):
@@ -60,11 +60,9 @@ def report_check(
             console.print(escape(f"  {problem.video}{place}: {problem.detail}"))
         if len(found) > SHOWN:
             console.print(f"  … and {len(found) - SHOWN} more")
-    write_csv(
-        folder / "problems.csv",
-        ["kind", "split", "video", "source", "detail"],
-        [[p.kind, p.split, p.video, p.source, p.detail] for p in problems],
-    )
+    titles = ["kind", "split", "video", "source", "detail"]
+    rows = [[p.kind, p.split, p.video, p.source, p.detail] for p in problems]
+    write_text(folder / "problems.csv", csv_table(titles, rows))
     summary = f"{len(problems)} problems" if problems else "No problem"
     console.print(f"{summary}; everything is in {escape(str(folder))}")
 

@@ -113,7 +113,7 @@ class ResultsTable:
             box=box.SIMPLE_HEAD,
             show_edge=False,
             padding=0,
-            caption=escape(self._caption()),
+            caption=escape(self.caption),
             caption_justify="left",
         )
         for title in self.label_titles:
@@ -151,7 +151,7 @@ class ResultsTable:
             for labels, _, cells in self.rows
         )
         titles = [*self.label_titles, *titles]
-        return f"{markdown_table(titles, rows, len(self.label_titles))}\n{self._caption()}\n"
+        return f"{markdown_table(titles, rows, len(self.label_titles))}\n{self.caption}\n"
 
     def to_csv(self) -> str:
         """As CSV with a mean and a standard deviation column for each metric, empty if missing.
@@ -174,7 +174,9 @@ class ResultsTable:
     def _has_intervals(self) -> bool:
         return any(cell and cell.interval for _, _, cells in self.rows for cell in cells)
 
-    def _caption(self) -> str:
+    @property
+    def caption(self) -> str:
+        """The protocol, the seeds, and what sets some results apart."""
         seeds = sorted({seeds for _, seeds, _ in self.rows})
         counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
         shown = f"mean ± standard deviation over {counts} seeds" if seeds != [1] else "one seed"

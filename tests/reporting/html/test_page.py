@@ -1,0 +1,100 @@
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from devias.reporting.html.page import write_page
+from devias.reporting.results import RunResult
+from devias.reporting.tables import results_tables
+
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
+    "0000000a49444154789c6360000000020001e221bc330000000049454e44ae426082"
+)
+
+
+def result(model: str, seen: float, unseen: float, seed: int = 0) -> RunResult:
+    metrics = {"seen/action_top1": seen, "unseen/action_top1": unseen}
+    return RunResult(
+        "synthetic",
+        model,
+        "synthetic",
+        seed,
+        "abc123",
+        metrics,
+        intervals={name: [value - 0.05, value + 0.05] for name, value in metrics.items()},
+        seconds={"fit": 61.4},
+        hardware={"cpu": "<none>"},
+        command=f"devias train model={model}",
+    )
+
+
+@pytest.fixture
+def page(tmp_path):
+    """The page of three runs, one of them with curves and a figure."""
+    names = {"devias": (0.6, 0.4), "<b>two</b>": (0.9, 0.05), "action_vit": (0.1, 0.1)}
+    results = {}
+    for name, numbers in names.items():
+        folder = tmp_path / "runs" / re.sub(r"\W", "", name)
+        folder.mkdir(parents=True)
+        results[folder / "result.json"] = result(name, *numbers)
+    own = tmp_path / "runs/devias"
+    (own / "figures").mkdir()
+    (own / "figures/clips_one.png").write_bytes(PIXEL)
+    (own / "metrics/version_0").mkdir(parents=True)
+    rows = "epoch,step,loss/total,val/harmonic_mean\n0,10,2.5,\n0,20,1.5,\n0,20,,0.25\n"
+    (own / "metrics/version_0/metrics.csv").write_text(rows)
+    path = tmp_path / "runs/report.html"
+    write_page(path, results, [("Results", t) for t in results_tables([*results.values()])])
+    return path
+
+
+def test_it_holds_tables_curves_figures_and_the_environment(page):
+    text = page.read_text()
+    for part in ("60.0", "55.0–65.0", "abc123", "fit 61 s", "devias train model=devias"):
+        assert part in text
+    assert "H.M. on validation" in text
+    assert 'alt="Loss"' in text
+    assert 'alt="clips one"' in text
+    assert text.count("<details>") == 3
+
+
+def test_names_are_text_and_nothing_is_fetched(page):
+    text = page.read_text()
+    assert "<b>two</b>" not in text
+    assert "&lt;b&gt;two&lt;/b&gt;" in text
+    assert "&lt;none&gt;" in text
+    assert not re.search(r'(?:src|href)="(?!data:)', text)
+    assert "default-src 'none'" in text
+
+
+def browser() -> str:
+    found = [path for name in ("chromium", "chromium-browser", "google-chrome")
+             if (path := shutil.which(name))]  # fmt: skip
+    if not found:
+        pytest.skip("there is no Chromium")
+    return found[0]
+
+
+def rendered(page: Path, script: str) -> tuple[str, str]:
+    """The page's content after a script in a headless browser, and the browser's messages."""
+    changed = page.with_name("changed.html")
+    extra = f"<script>{script}</script></body>"
+    changed.write_text(page.read_text().replace("</body>", extra))
+    run = subprocess.run(
+        [browser(), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr",
+         f"--user-data-dir={page.parent / 'browser'}", "--dump-dom", changed.as_uri()],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    return run.stdout, run.stderr
+
+
+def test_a_browser_shows_it_without_errors_and_sorts_by_number(page):
+    click = "document.querySelectorAll('th button')[1].click()"
+    for clicks, order in ((1, ["90.0", "60.0", "10.0"]), (2, ["10.0", "60.0", "90.0"])):
+        content, messages = rendered(page, ";".join([click] * clicks))
+        assert re.findall(r"<span(?: class=\"best\")?>(\d+\.\d)</span>", content)[::2] == order
+        assert f'aria-sort="{["", "descending", "ascending"][clicks]}"' in content
+        assert "CONSOLE" not in messages
