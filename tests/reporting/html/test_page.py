@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from devias.reporting.html.page import write_page
+from devias.reporting.predictions import save_predictions
 from devias.reporting.results import RunResult
 from devias.reporting.tables import results_tables
+from evaluated import evaluated_run
 
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
@@ -43,6 +45,10 @@ def page(tmp_path):
     own = tmp_path / "runs/devias"
     (own / "figures").mkdir()
     (own / "figures/clips_one.png").write_bytes(PIXEL)
+    for name, slots in (("devias", 2), ("action_vit", 1)):
+        (tmp_path / "runs" / name / "config.yaml").write_text(f"model: {{slots: {slots}}}\n")
+    module, data = evaluated_run(tmp_path / "videos", videos=4)
+    save_predictions(own / "predictions.parquet", data, module.predictions)
     (own / "metrics/version_0").mkdir(parents=True)
     rows = "epoch,step,loss/total,val/harmonic_mean\n0,10,2.5,\n0,20,1.5,\n0,20,,0.25\n"
     (own / "metrics/version_0/metrics.csv").write_text(rows)
@@ -59,6 +65,14 @@ def test_it_holds_tables_curves_figures_and_the_environment(page):
     assert 'alt="Loss"' in text
     assert 'alt="clips one"' in text
     assert text.count("<details>") == 3
+
+
+def test_it_lists_settings_that_differ_and_the_surest_mistakes(page):
+    text = page.read_text()
+    assert text.count("<h2>Settings that differ</h2>") == 1
+    assert re.search(r">model\.slots</td><td[^>]*>2</td>", text)
+    assert text.count("<h2>The surest mistakes</h2>") == 1
+    assert re.search(r'<td class="name">\d\.mp4</td>', text)
 
 
 def test_names_are_text_and_nothing_is_fetched(page):

@@ -16,13 +16,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from devias.files import write_text
-from devias.reporting.comparison import TITLES, Comparison
+from devias.reporting import comparison, mistakes
+from devias.reporting.comparison import Comparison
+from devias.reporting.differences import config_differences
+from devias.reporting.mistakes import confident_mistakes
 from devias.reporting.plots.curves import curves_figure, read_curves
+from devias.reporting.predictions import PREDICTIONS_FILE, load_predictions
 from devias.reporting.results import RunResult
 from devias.reporting.tables import ResultsTable
 
 CURVES = {"val/harmonic_mean": "H.M. on validation", "loss/total": "Loss"}
 """Metrics that are drawn over training."""
+MISTAKES = 8
+"""Of each run that are listed."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,19 @@ class Picture:
     """Also read out in its place."""
     source: str
     """`data:` address with the image itself."""
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """Text in rows and columns."""
+
+    heading: str
+    """Of the section; tables that follow each other share it."""
+    caption: str
+    titles: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    names: int
+    """The first columns, that are text; the others are numbers."""
 
 
 def write_page(
@@ -60,13 +79,33 @@ def write_page(
     page = environment.get_template("page.html.j2").render(
         title=folder.absolute().name,
         tables=tables,
-        comparisons=comparisons,
-        comparison_titles=TITLES,
+        plain_tables=_plain_tables(results, comparisons),
         curves=learning_curves(results),
         summary=[image_of(file, folder) for file in sorted(folder.glob("*.png"))],
         runs=[_run(file, result) for file, result in results.items()],
     )
     write_text(path, page)
+
+
+def _plain_tables(
+    results: Mapping[Path, RunResult], comparisons: Sequence[Comparison]
+) -> list[PlainTable]:
+    """Comparisons on the same videos, differences of settings, and each run's surest mistakes."""
+    tables = [
+        PlainTable("On the same videos", c.title, comparison.TITLES, c.rows(), names=2)
+        for c in comparisons
+    ]
+    runs = {f"{r.row}, seed {r.seed}": f.parent for f, r in results.items() if not r.evaluation}
+    if rows := config_differences(runs):
+        titles = ["Setting", *runs]
+        tables.append(PlainTable("Settings that differ", "", titles, rows, names=len(titles)))
+    for name, folder in runs.items():
+        if (folder / PREDICTIONS_FILE).exists():
+            found = confident_mistakes(*load_predictions(folder / PREDICTIONS_FILE), count=MISTAKES)
+            rows = [mistake.row for mistake in found]
+            titles = [*mistakes.TITLES]
+            tables.append(PlainTable("The surest mistakes", name, titles, rows, len(titles) - 2))
+    return tables
 
 
 def learning_curves(results: Mapping[Path, RunResult]) -> list[Picture]:
