@@ -262,7 +262,13 @@ def test_evaluating_the_best_checkpoint_repeats_the_metrics_exactly(finished, tm
     with pytest.raises(ConfigError, match=r"model\.slot_attention: softmax_axis"):
         evaluate_checkpoint(best, ["model.slot_attention.softmax_axis=x"])
     with pytest.raises(CheckpointError, match=r"best\.ckpt holds another model's weights: s"):
+        evaluate_checkpoint(best, ["backbone.embed_dim=48"])
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").touch()
+    with pytest.raises(CheckpointError):
         evaluate_checkpoint(best, ["backbone.embed_dim=48"], tmp_path / "other")
+    assert not (tmp_path / "other" / "config.yaml").exists()
+    assert (tmp_path / "other" / "mine.txt").exists()
     assert [path.name for path in (run_dir / "evaluations").iterdir()] == ["1"]
     names = [result.row for result in load_results(run_dir)]
     assert names == [RunResult.load(run_dir / "result.json").row]

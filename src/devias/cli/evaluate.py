@@ -16,6 +16,7 @@ or the next number that is free.
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -79,18 +80,15 @@ def evaluate_checkpoint(
     folder = claim_folder(checkpoint.parent.parent / "evaluations", output_dir)
     config.paths.run_dir = str(folder)
     try:
-        run = build_run(config)
+        with closing(build_run(config)) as run:
+            if run.trainer.is_global_zero:
+                OmegaConf.save(config, folder / CONFIG_FILE)
+            return evaluate(
+                run, checkpoint, evaluation={"checkpoint": str(checkpoint), "changes": changes}
+            )
     except BaseException:
-        (folder / CONFIG_FILE).unlink(missing_ok=True)
-        with suppress(OSError):  # there was more in it
-            folder.rmdir()
+        give_back(folder, whole=output_dir is None)
         raise
-    with closing(run):
-        if run.trainer.is_global_zero:
-            OmegaConf.save(config, folder / CONFIG_FILE)
-        return evaluate(
-            run, checkpoint, evaluation={"checkpoint": str(checkpoint), "changes": changes}
-        )
 
 
 def evaluate(
@@ -164,6 +162,27 @@ def evaluate(
         result.save(run.folder / RESULT_FILE)
         results_table([result, *paper_rows(result, protocol.paper)]).print()
     return result
+
+
+def give_back(folder: Path, whole: bool) -> None:
+    """Leave nothing of an evaluation that failed; one with a result stays.
+
+    Args:
+        folder: as `claim_folder` returned it.
+        whole: there is nothing of others in it.
+    """
+    from lightning.pytorch.utilities import rank_zero_only
+
+    from devias.reporting.results import RESULT_FILE
+
+    if getattr(rank_zero_only, "rank", 0) != 0 or (folder / RESULT_FILE).exists():
+        return
+    if whole:
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    (folder / CONFIG_FILE).unlink(missing_ok=True)
+    with suppress(OSError):  # there is more in it
+        folder.rmdir()
 
 
 def claim_folder(evaluations: Path, output_dir: Path | str | None) -> Path:
