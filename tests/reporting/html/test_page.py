@@ -63,6 +63,7 @@ def test_it_holds_tables_curves_figures_and_the_environment(page):
         assert part in text
     assert "H.M. on validation" in text
     assert 'alt="Loss"' in text
+    assert "<h2>Actions, seen and unseen</h2>" in text
     assert 'alt="clips one"' in text
     assert text.count("<details>") == 3
 

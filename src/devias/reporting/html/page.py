@@ -20,6 +20,7 @@ from devias.reporting import comparison, mistakes
 from devias.reporting.comparison import Comparison
 from devias.reporting.differences import config_differences
 from devias.reporting.mistakes import confident_mistakes
+from devias.reporting.plots.classes import class_accuracy, class_figure
 from devias.reporting.plots.curves import curves_figure, read_curves
 from devias.reporting.predictions import PREDICTIONS_FILE, load_predictions
 from devias.reporting.results import RunResult
@@ -81,6 +82,7 @@ def write_page(
         tables=tables,
         plain_tables=_plain_tables(results, comparisons),
         curves=learning_curves(results),
+        classes=class_pictures(results),
         summary=[image_of(file, folder) for file in sorted(folder.glob("*.png"))],
         runs=[_run(file, result) for file, result in results.items()],
     )
@@ -120,6 +122,18 @@ def learning_curves(results: Mapping[Path, RunResult]) -> list[Picture]:
         for metric, curves in found.items()
         if curves
     ]
+
+
+def class_pictures(results: Mapping[Path, RunResult]) -> list[Picture]:
+    """A picture for each run whose sets show the same actions seen and unseen."""
+    pictures = []
+    for file, result in results.items():
+        predictions = file.parent / PREDICTIONS_FILE
+        if result.evaluation is None and predictions.exists():
+            title = f"{result.row}, seed {result.seed}"
+            if accuracy := class_accuracy(*load_predictions(predictions)):
+                pictures.append(Picture(title, _drawn(class_figure(accuracy, title))))
+    return pictures
 
 
 def _run(file: Path, result: RunResult) -> dict[str, Any]:
