@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+import lookalikes
 from devias.cli.check import check, main
 from devias.config import compose
 from media import write_video
@@ -88,3 +89,22 @@ def test_a_sound_dataset_has_no_problem(tmp_path, capsys):
     assert "No problem" in printed
     assert "pairs are not audited" in printed
     assert (tmp_path / "out/problems.csv").read_text() == "kind,split,video,source,detail\n"
+
+
+def test_evaluation_data_of_the_protocol_are_opened_as_well(tmp_path, capsys):
+    lookalikes.ucf101(tmp_path / "ucf101")
+    lookalikes.scuba(tmp_path / "scuba")
+    broken = next((tmp_path / "scuba/ucf101-places").iterdir())
+    (broken / "frame000009.jpg").write_bytes(b"no picture")
+    problems = check(
+        compose(
+            "data=ucf101", "protocol=ucf101_ablation", f"paths.datasets={tmp_path}",
+            "data.num_actions=2", "data.clip_length=4", "data.stride=1", "data.num_workers=0",
+            f"output={tmp_path / 'out'}", config_name="check",
+        )
+    )  # fmt: skip
+    unreadable = [(p.split, p.video) for p in problems if p.kind == "unreadable"]
+    assert unreadable == [("ucf101-places", str(broken))]
+    printed = capsys.readouterr().out
+    assert f"hat: {tmp_path}/hat" in printed
+    assert (tmp_path / "out/scuba/problems.csv").exists()

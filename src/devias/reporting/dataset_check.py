@@ -63,7 +63,8 @@ def report_check(
     titles = ["kind", "split", "video", "source", "detail"]
     rows = [[p.kind, p.split, p.video, p.source, p.detail] for p in problems]
     write_text(folder / "problems.csv", csv_table(titles, rows))
-    summary = f"{len(problems)} problems" if problems else "No problem"
+    plural = "" if len(problems) == 1 else "s"
+    summary = f"{len(problems)} problem{plural}" if problems else "No problem"
     console.print(f"{summary}; everything is in {escape(str(folder))}")
 
 
