@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from devias.data.datamodule import VideoDataModule
+from devias.data.links import OutsideLinkError
 from devias.data.records import VideoRecord
 from devias.evaluation.feature_files import FeatureChunks
 from devias.evaluation.features import (
@@ -122,6 +123,22 @@ def test_a_torn_video_is_left_out_and_named(tmp_path, data, caplog):
     assert chunks.unreadable().keys() == {3}
     assert "3.mp4" in chunks.unreadable()[3]
     assert "left out: " in caplog.text
+
+
+def test_a_chunk_of_torn_videos_alone_has_no_features(tmp_path, data):
+    for number in (2, 3):
+        (data.videos / f"{number}.mp4").write_bytes(b"no video")
+    chunks = extract(tmp_path / "features", data, FeatureSettings(chunk_size=2))
+    assert [n for part in chunks.read(["action"]) for n in part.number] == [0, 1, 4]
+    assert chunks.unreadable().keys() == {2, 3}
+
+
+def test_a_link_out_of_the_folders_is_refused(tmp_path, data):
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-elsewhere.mp4"
+    (data.videos / "3.mp4").rename(elsewhere)
+    (data.videos / "3.mp4").symlink_to(elsewhere)
+    with pytest.raises(OutsideLinkError, match=r"3\.mp4 leads out of the folder"):
+        extract(tmp_path / "features", data, FeatureSettings())
 
 
 def test_other_weights_clips_or_labels_are_other_features(data):

@@ -7,7 +7,7 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +49,11 @@ class VideoFeatures:
 
     def __len__(self) -> int:
         return len(self.number)
+
+    def without(self, numbers: Collection[int]) -> VideoFeatures:
+        """All but those of some numbers."""
+        kept = ~np.isin(self.number, [*numbers])
+        return VideoFeatures(self.number[kept], {k: v[kept] for k, v in self.columns.items()})
 
     @classmethod
     def joined(cls, parts: Sequence[VideoFeatures], dtype: str) -> VideoFeatures:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from devias.data.datamodule import VideoDataModule
-from devias.data.dataset import EvalDataset, SampleKey, VideoSample, collate
-from devias.data.readers import VideoError
+from devias.data.dataset import EvalDataset, SampleKey, collate
 from devias.data.shared_memory import check_shared_memory, collate_shared
 from devias.data.transforms import EvalTransform
 from devias.evaluation.feature_files import FeatureChunks, VideoFeatures
@@ -147,43 +145,17 @@ def extract_features(
         parts: list[VideoFeatures] = []
         unreadable: dict[int, str] = {}
         while len(unreadable) + sum(len(part) for part in parts) < len(own):
-            batch, errors = next(batches)
-            for number, message in errors.items():
+            batch: ClipBatch = next(batches)
+            for message in batch.errors.values():
                 log.warning("left out: %s", message)
-                unreadable[number] = message
-            if batch is not None:
-                parts.append(encoder(batch))
+            unreadable |= batch.errors
+            if len(batch.errors) < len(batch):
+                parts.append(encoder(batch).without(batch.errors))
         chunks.write(chunk, VideoFeatures.joined(parts, settings.dtype), unreadable)
         done += len(own)
         rate = done / (time.monotonic() - start)
         left = timedelta(seconds=round((total - done) / rate))
         log.info("%s: %d of %d videos, %.1f a second, %s left", split, done, total, rate, left)
-
-
-class _Readable(Dataset[VideoSample | tuple[int, str]]):
-    """A dataset whose videos may be unreadable: such a one comes as its number and the reason."""
-
-    def __init__(self, dataset: EvalDataset) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, key: SampleKey) -> VideoSample | tuple[int, str]:
-        try:
-            return self.dataset[key]
-        except VideoError as error:
-            return key.index, str(error)
-
-
-def _collate_readable(
-    items: Sequence[VideoSample | tuple[int, str]], shared: bool
-) -> tuple[ClipBatch | None, Mapping[int, str]]:
-    samples = [item for item in items if isinstance(item, VideoSample)]
-    errors = dict(item for item in items if not isinstance(item, VideoSample))
-    if not samples:
-        return None, errors
-    return (collate_shared if shared else collate)(samples), errors
 
 
 def _loader(
@@ -201,16 +173,19 @@ def _loader(
         EvalTransform(data.image_size, settings.num_crops),
         data.clip_length,
         data.stride,
+        within=data.real_folders,
         num_clips=settings.num_clips,
+        skip_bad=True,
+        views_seed=data.views_seed(split),
     )
     if data.num_workers:
         clip = 3 * data.clip_length * data.image_size**2
         check_shared_memory(clip * batch_size * views, data.num_workers)
     return DataLoader(
-        _Readable(dataset),
+        dataset,
         batch_sampler=list(_batches(chunks, todo, batch_size)),
         num_workers=data.num_workers,
-        collate_fn=partial(_collate_readable, shared=data.num_workers > 0),
+        collate_fn=collate_shared if data.num_workers else collate,
         pin_memory=torch.cuda.is_available(),
     )
 
