@@ -5,12 +5,12 @@
     devias check experiment=ucf101 data.root=/data/ucf101 eval_data.hat.root=/data/hat
 
 Opens all videos in `data.num_workers` processes and decodes the first and the last frame, or all.
-Tells of videos that are missing, unreadable, shorter than a clip, in the folder of another class,
-equal byte for byte, of one recording in training and test, or in no list; counts the classes; and
-for data with labels of both kinds audits which pairs of the test sets training holds. Writes
-problems.csv, classes.csv and pairs.csv to `output`. Where the protocol brings other evaluation data
-along, as UCF-101's does SCUBA and HAT, their files are opened as well. The exit code is 1 if there
-is a problem of a kind that is not in `allow`.
+Tells of videos that are missing, links to elsewhere, unreadable, shorter than a clip, in the folder
+of another class, equal byte for byte, of one recording in training and test, or in no list; counts
+the classes; and for data with labels of both kinds audits which pairs of the test sets training
+holds. Writes problems.csv, classes.csv and pairs.csv to `output`. Where the protocol brings other
+evaluation data along, as UCF-101's does SCUBA and HAT, their files are opened as well. The exit
+code is 1 if there is a problem of a kind that is not in `allow`.
 
 (`devias train … --check` tells what a whole run lacks, in a second.)
 """
@@ -96,7 +96,7 @@ def check_data(
     places = {(r.path, r.start, r.end, r.composite): (s, r) for s in records for r in records[s]}
     span = (data.clip_length - 1) * data.stride + 1
     listed = [record for _, record in places.values()]
-    states = inspect_videos(listed, span, every_frame, data.num_workers)
+    states = inspect_videos(listed, span, every_frame, data.num_workers, data.real_folders)
     opened = track(zip(places.values(), states, strict=True), "Opening", total=len(places))
     problems = [
         Problem(state.fault, split, str(record.path), record.source, state.detail)

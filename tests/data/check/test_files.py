@@ -1,6 +1,7 @@
 import numpy as np
 
 from devias.data.check.files import VideoState, equal_files, inspect_videos
+from devias.data.links import real_folders
 from devias.data.records import VideoRecord
 from media import numbered_frame, write_video
 
@@ -24,6 +25,19 @@ def test_each_fault_is_found(tmp_path):
     assert states[0] == VideoState(12)
     assert "8 frames, fewer than the 9 of a clip" in states[3].detail
     assert str(tmp_path) not in states[1].detail
+
+
+def test_links_out_of_the_folder_are_told(tmp_path):
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "elsewhere.mp4", 3)
+    link = tmp_path / "videos/a.mp4"
+    link.symlink_to(tmp_path / "elsewhere.mp4")
+    record = VideoRecord(link, source="list.txt:3")
+    (state,) = inspect_videos([record], span=1, within=real_folders([tmp_path / "videos"]))
+    assert state.fault == "outside"
+    assert state.detail.startswith(f"{link} leads out of")
+    (state,) = inspect_videos([record], span=1)
+    assert state.fault is None
 
 
 def test_damage_in_the_middle_is_found_where_all_frames_are_decoded(tmp_path):

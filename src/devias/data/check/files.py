@@ -15,11 +15,12 @@ import numpy as np
 
 from devias.data.dataset import read_frames
 from devias.data.frame_indices import Indices
+from devias.data.links import OutsideLinkError
 from devias.data.parallel import in_parallel
 from devias.data.readers import VideoError
 from devias.data.records import VideoRecord
 
-FileFault = Literal["missing", "unreadable", "short"]
+FileFault = Literal["missing", "outside", "unreadable", "short"]
 
 BATCH_OF_FRAMES = 256
 """Frames decoded at once where all are looked at."""
@@ -35,7 +36,11 @@ class VideoState:
 
 
 def inspect_videos(
-    records: Sequence[VideoRecord], span: int, every_frame: bool = False, processes: int = 0
+    records: Sequence[VideoRecord],
+    span: int,
+    every_frame: bool = False,
+    processes: int = 0,
+    within: Sequence[str] = (),
 ) -> Iterator[VideoState]:
     """Open each video or segment and decode its end, or all of it.
 
@@ -44,17 +49,23 @@ def inspect_videos(
         span: frames from the first to the last of a clip; fewer are `short`.
         every_frame: decode all frames, not the first and the last.
         processes: to share the work.
+        within: the `real_folders` that no link may lead out of.
     """
-    return in_parallel(partial(_inspect, span=span, every_frame=every_frame), records, processes)
+    inspect = partial(_inspect, span=span, every_frame=every_frame, within=within)
+    return in_parallel(inspect, records, processes)
 
 
-def _inspect(record: VideoRecord, span: int, every_frame: bool) -> VideoState:
+def _inspect(
+    record: VideoRecord, span: int, every_frame: bool, within: Sequence[str]
+) -> VideoState:
     if not record.path.exists():
         return VideoState(0, "missing", "no such file")
     try:
-        _, _, segment = read_frames(record, _ends)
+        _, _, segment = read_frames(record, _ends, within)
         for start in range(0, len(segment) if every_frame else 0, BATCH_OF_FRAMES):
             read_frames(record, partial(_some, start))
+    except OutsideLinkError as error:
+        return VideoState(0, "outside", str(error).removeprefix(f"{record.source}: "))
     except VideoError as error:
         return VideoState(0, "unreadable", str(error).removeprefix(f"{record.path}: "))
     if len(segment) < span:

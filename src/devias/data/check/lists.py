@@ -24,7 +24,7 @@ class Problem:
     """Something that a user should look at."""
 
     kind: str
-    """`missing unreadable short` (of a file), `label duplicate leak` (of the lists), `unlisted`."""
+    """Of a file `missing outside unreadable short`, of lists `label duplicate leak unlisted`."""
     split: str
     video: str
     """Its path."""
