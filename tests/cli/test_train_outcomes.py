@@ -6,7 +6,7 @@ import lightning as L
 import pytest
 
 from devias.cli.evaluate import evaluate_checkpoint
-from devias.cli.train import train
+from devias.cli.train import main, train
 from devias.errors import ConfigError
 from devias.reporting.results import RunResult
 from devias.training.run import build_run
@@ -104,3 +104,29 @@ def test_an_ordinary_result_has_no_notes(tmp_path):
 def test_a_setting_that_the_data_do_not_fit_is_told_as_one(tmp_path):
     with pytest.raises(ConfigError, match=r"val_check_interval.*must be less than or equal"):
         train(tiny_run(tmp_path, "trainer.val_check_interval=100"))
+
+
+def test_the_same_command_begins_continues_and_then_leaves_a_run_alone(tmp_path, monkeypatch):
+    fits = []
+    fit = L.Trainer.fit
+    monkeypatch.setattr(
+        L.Trainer,
+        "fit",
+        lambda self, *args, **given: fits.append(given["ckpt_path"]) or fit(self, *args, **given),
+    )
+    config = ("ckpt_path=auto", "trainer.max_epochs=1")
+    metrics = train(tiny_run(tmp_path, *config))
+    written = (tmp_path / "run/result.json").stat().st_mtime_ns
+    assert train(tiny_run(tmp_path, *config)) == metrics
+    assert fits == [None]
+    assert (tmp_path / "run/result.json").stat().st_mtime_ns == written
+    (tmp_path / "run/result.json").unlink()  # as a run that was killed while it was tested
+    assert train(tiny_run(tmp_path, *config)) == metrics
+    train(tiny_run(tmp_path, "ckpt_path=auto", "trainer.max_epochs=2"))  # another method's result
+    assert fits == [None, *[tmp_path / "run/checkpoints/last.ckpt"] * 2]
+
+
+def test_continuing_needs_a_folder_that_stays_the_same(capfd):
+    with pytest.raises(SystemExit):
+        main(["experiment=synthetic", "ckpt_path=auto"])
+    assert "name it with paths.run_dir" in capfd.readouterr().out

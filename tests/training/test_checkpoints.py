@@ -50,6 +50,8 @@ def test_resume(tmp_path):
     last = write(old / "checkpoints" / "last.ckpt")
     best = write(old / "checkpoints" / "best.ckpt")
     assert resume_from(settings(new)) is None
+    assert resume_from(settings(new, "auto")) is None
+    assert resume_from(settings(old, "auto")) == last
     assert resume_from(settings(old, "last")) == last
     assert resume_from(settings(old, str(best))) == best
     assert resume_from(settings(new, str(last))) == last

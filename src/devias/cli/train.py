@@ -8,7 +8,9 @@
 
 Leaves in `paths.run_dir`: `config.yaml`, `checkpoints/`, `metrics/` (CSV), `figures/` and
 `result.json`. An interrupted run continues with the same settings, the same `paths.run_dir` and
-`ckpt_path=last`; a folder that was moved meanwhile is given by its new place.
+`ckpt_path=last`; a folder that was moved meanwhile is given by its new place. `ckpt_path=auto` is
+for what starts the same command again and again: it begins, continues or, where the run has its
+result, ends at once.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from devias.cli.command import command
 from devias.config.compose import finalize_config
+from devias.errors import ConfigError
 
 if TYPE_CHECKING:
     from devias.training.run import Run
@@ -45,6 +48,11 @@ def check_as_override(words: Sequence[str]) -> list[str]:
 def main(config: DictConfig) -> None:
     """Fix what Hydra knows and the run needs, then run."""
     new = named_by_time(config)
+    if new and config.ckpt_path in ("auto", "last"):
+        raise ConfigError(
+            f"ckpt_path={config.ckpt_path} is about the checkpoints of one folder: name it with "
+            "paths.run_dir=…"
+        )
     finalize_config(config)
     train(config, new)
 
@@ -64,6 +72,7 @@ def train(config: DictConfig, new_folder: bool = False) -> dict[str, float]:
         new_folder: where `paths.run_dir` exists, the run takes the next free name.
     """
     # Imported here so that `--help` and `--cfg job` answer at once.
+    from devias.reporting.results import result_of
     from devias.training.checkpoints import resume_from
     from devias.training.data import count_classes
     from devias.training.preflight import preflight
@@ -77,7 +86,10 @@ def train(config: DictConfig, new_folder: bool = False) -> dict[str, float]:
         return {}
     count_classes(config)
     record_source(config)
-    with claimed_folder(config, new_folder):
+    with claimed_folder(config, new_folder) as folder:
+        if config.ckpt_path == "auto" and (result := result_of(folder, config.names.run_id)):
+            log.info("%s has its result already", folder)
+            return result.metrics
         resume = resume_from(config)
         with closing(build_run(config)) as run:
             return _run(run, resume)

@@ -27,13 +27,18 @@ class CheckpointError(DeviasError, RuntimeError):
 def resume_from(config: DictConfig) -> Path | None:
     """The checkpoint that `ckpt_path` means; `last` is the run directory's last one.
 
+    `auto` means that one, too, but no checkpoint where there is none yet.
+
     Raises:
         CheckpointError: there is no such file, or it is not a run's checkpoint; or the run
             directory holds another run's checkpoints, which training would overwrite.
         ResumeError: training would go on with other settings.
     """
     last = Path(config.paths.run_dir) / "checkpoints" / "last.ckpt"
-    path = last if config.ckpt_path == "last" else config.ckpt_path and Path(config.ckpt_path)
+    given = config.ckpt_path
+    if given == "auto":
+        given = "last" if last.exists() else None
+    path = last if given == "last" else given and Path(given)
     if config.train and last.exists() and (path is None or path.parent.absolute() != last.parent):
         raise CheckpointError(
             f"{last} belongs to an earlier run: continue it with ckpt_path=last, or choose "
