@@ -96,13 +96,21 @@ def test_folders_are_copied_once_and_faults_are_told(tmp_path):
 
 def test_folders_that_do_not_fit_are_refused(tmp_path):
     paths = [tmp_path / "v/a.avi", tmp_path / "v/a.mp4"]
-    with pytest.raises(ConfigError, match="lies in videos"):
-        transcode_folder(tmp_path, tmp_path / "out", [], FAST)
+    for output in (tmp_path / "v/out", tmp_path / "v", tmp_path):
+        with pytest.raises(ConfigError, match="overlap"):
+            transcode_folder(tmp_path / "v", output, [], FAST)
     with pytest.raises(ConfigError, match=r"a\.avi and .*a\.mp4 would both become .*a\.mp4"):
         transcode_folder(tmp_path / "v", tmp_path / "out", paths, FAST)
     transcode_folder(tmp_path / "v", tmp_path / "out", [], FAST)
     with pytest.raises(ConfigError, match=r"transcode\.json: copies of another coding"):
         transcode_folder(tmp_path / "v", tmp_path / "out", [], Coding())
+
+
+@pytest.mark.parametrize("wrong", [{"short_side": 1}, {"key_interval": 0}, {"quality": 52}])
+def test_a_coding_out_of_range_is_refused(wrong):
+    (name,) = wrong
+    with pytest.raises(ConfigError, match=f"{name}=.*must be"):
+        Coding(**wrong)
 
 
 def test_a_clip_is_timed_where_there_is_one(tmp_path):

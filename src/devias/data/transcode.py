@@ -42,7 +42,11 @@ class TranscodeError(DeviasError, ValueError):
 
 @dataclass(frozen=True)
 class Coding:
-    """How copies are coded, in H.264."""
+    """How copies are coded, in H.264.
+
+    Raises:
+        ConfigError: a number is out of its range.
+    """
 
     short_side: int = 256
     """Pixels, rounded to even numbers; smaller videos keep their size."""
@@ -52,6 +56,17 @@ class Coding:
     """x264's constant rate factor: 0 is lossless, 51 worst."""
     preset: str = "medium"
     """x264's trade of time for size."""
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("short_side", 2, None),
+            ("key_interval", 1, None),
+            ("quality", 0, 51),
+        ):
+            value = getattr(self, name)
+            if value < least or (most is not None and value > most):
+                allowed = f"at least {least}" if most is None else f"{least} to {most}"
+                raise ConfigError(f"{name}={value}: must be {allowed}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +102,9 @@ def transcode_folder(
         ConfigError: the folders overlap, `output` has copies of another coding, or two videos
             differ in their suffixes alone.
     """
-    if output.resolve().is_relative_to(videos.resolve()):
-        raise ConfigError(f"output={output} lies in videos={videos}: choose another")
+    inner, outer = output.resolve(), videos.resolve()
+    if inner.is_relative_to(outer) or outer.is_relative_to(inner):
+        raise ConfigError(f"output={output} and videos={videos} overlap: choose another output")
     targets: dict[Path, Path] = {}
     for path in paths:
         target = output / path.relative_to(videos).with_suffix(SUFFIX)
