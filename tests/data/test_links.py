@@ -7,7 +7,7 @@ from devias.data.dataset import read_frames
 from devias.data.datasets.folder import Folder
 from devias.data.datasets.kinetics400 import Kinetics400
 from devias.data.links import OutsideLinkError, real_folders, require_within
-from devias.data.records import VideoRecord
+from devias.data.records import Background, Composite, VideoRecord
 from helpers import write_text
 from media import write_video
 
@@ -69,6 +69,21 @@ def test_a_folder_whose_name_begins_alike_is_another(tmp_path):
         require_within(VideoRecord(tmp_path / "videos/link/a.mp4", source="list:1"), folders)
     require_within(VideoRecord(tmp_path / "videos/a.mp4"), folders)
     require_within(VideoRecord(tmp_path / "videos2/a.mp4"), ())
+
+
+@pytest.mark.parametrize("outside", ["masks", "frames", "masks of the background"])
+def test_every_part_of_a_composite_lies_within(tmp_path, outside):
+    folders = real_folders([tmp_path / "videos"])
+    parts = {
+        part: tmp_path / ("elsewhere" if part == outside else "videos") / part
+        for part in ("masks", "frames", "masks of the background")
+    }
+    background = Background(parts["frames"], parts["masks of the background"], num_frames=1)
+    composite = Composite(parts["masks"], background)
+    record = VideoRecord(tmp_path / "videos/a", source="list:1", composite=composite)
+    with pytest.raises(OutsideLinkError, match=f"elsewhere/{outside}"):
+        require_within(record, folders)
+    require_within(record, real_folders([tmp_path]))
 
 
 def test_frames_are_read_of_files_within(tmp_path):

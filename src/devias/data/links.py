@@ -8,7 +8,7 @@ minutes on a network disk: so a file is checked when it is opened, and a few whe
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from devias.data.records import VideoRecord
@@ -27,12 +27,26 @@ def real_folders(folders: Iterable[Path]) -> tuple[str, ...]:
 def require_within(record: VideoRecord, folders: Sequence[str]) -> None:
     """Refuse a video that lies in none of some `real_folders`, links followed; none: any is fine.
 
+    Of one that is made of several, all parts.
+
     Raises:
         OutsideLinkError: it lies elsewhere.
     """
-    real = os.path.realpath(record.file)
-    if folders and not any(real.startswith(os.path.join(folder, "")) for folder in folders):
-        raise OutsideLinkError(
-            f"{record.source}: {record.file} leads out of the folder of the videos, to {real}; if "
-            "that is meant, say data.follow_links=true"
-        )
+    if not folders:
+        return
+    for file in _files(record):
+        real = os.path.realpath(file)
+        if not any(real.startswith(os.path.join(folder, "")) for folder in folders):
+            raise OutsideLinkError(
+                f"{record.source}: {file} leads out of the folder of the videos, to {real}; if "
+                "that is meant, say follow_links=true of its data"
+            )
+
+
+def _files(record: VideoRecord) -> Iterator[Path | str]:
+    """Everything that the frames of a record are read from."""
+    yield record.file
+    if (composite := record.composite) is not None:
+        yield composite.masks
+        if (background := composite.background) is not None:
+            yield from (background.frames, background.masks)
