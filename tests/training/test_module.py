@@ -172,6 +172,24 @@ def validate(tmp_path, *batches, **settings):
     return module, trainer, loaders
 
 
+def test_an_evaluation_that_was_interrupted_leaves_no_answers_to_the_next(tmp_path):
+    module, trainer, loaders = validate(tmp_path, [SEEN])
+    whole = module.predictions["val_0"].index.tolist()
+
+    class Interrupted(Exception):
+        pass
+
+    def stop(*_):
+        raise Interrupted
+
+    module.on_validation_epoch_end, end = stop, module.on_validation_epoch_end
+    with pytest.raises(Interrupted):
+        trainer.validate(module, loaders, verbose=False)
+    module.on_validation_epoch_end = end
+    trainer.validate(module, loaders, verbose=False)
+    assert module.predictions["val_0"].index.tolist() == whole
+
+
 def test_validation_gives_each_split_its_metrics_and_their_harmonic_mean(tmp_path):
     module, trainer, loaders = validate(tmp_path, [SEEN], [UNSEEN])
     assert module.results["val_0"]["action_top1"] == pytest.approx(3 / 4)
@@ -229,6 +247,7 @@ def test_the_released_action_space_lets_a_scene_win(tmp_path):
 
 def test_test_step_hands_on_what_figures_need():
     module = stub_module()
+    module.on_test_epoch_start()
     output = module.test_step(SEEN, 0)
     assert output["scores"].action.argmax(1).tolist() == [0, 1, 2, 0]
     assert output["roles"].scene.tolist() == [1, 1, 1, 1]

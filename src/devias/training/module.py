@@ -58,10 +58,7 @@ class ActionSceneModule(L.LightningModule):
         self.global_batch = global_batch
         self.protocol = protocol
         self.reference = reference
-        self._recorders = {
-            s.name: Recorder(protocol.action_space, protocol.kept_scores)
-            for s in (*protocol.validation, *protocol.sets)
-        }
+        self._recorders: dict[str, Recorder] = {}
         self.predictions: dict[str, Predictions] = {}
         """The answers on each set, of all ranks, of the latest validation or test."""
         self.videos: dict[str, dict[str, Values]] = {}
@@ -118,6 +115,18 @@ class ActionSceneModule(L.LightningModule):
         prediction, roles = self.predict(batch)
         scores = self._recorders[eval_set.name].add(prediction, roles, batch)
         return {"prediction": prediction, "roles": roles, "scores": scores}
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin with no answers, also where an earlier validation was interrupted."""
+        self._record(self.protocol.validation)
+
+    def on_test_epoch_start(self) -> None:
+        """Begin with no answers."""
+        self._record(self.protocol.sets)
+
+    def _record(self, sets: Sequence[EvalSet]) -> None:
+        space, kept = self.protocol.action_space, self.protocol.kept_scores
+        self._recorders = {s.name: Recorder(space, kept) for s in sets}
 
     def on_validation_epoch_end(self) -> None:
         """Log every set's metrics and `val/harmonic_mean`, which selects the checkpoint."""
