@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 from torch import Tensor
 
@@ -63,7 +64,7 @@ def read_masks(path: Path | str) -> Tensor:
     return torch.from_numpy(pixels).unflatten(0, (num_frames, -1))
 
 
-def _check_header(path: Path, picture: PngImageFile) -> int:
+def _check_header(path: Path, picture: ImageFile) -> int:
     """The number of frames, or `MaskError`, before a pixel is decoded."""
     width, height = picture.size
     if picture.mode != "1":

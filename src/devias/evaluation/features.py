@@ -132,8 +132,8 @@ def extract_features(
 ) -> None:
     """Fill the chunks that are not there yet, this rank's share of them.
 
-    A video that cannot be read is named in the log and in its chunk, and has no features. Only a
-    chunk is in memory at a time.
+    A video that cannot be read is named in the log (by the loader) and in its chunk, and has no
+    features. Only a chunk is in memory at a time.
     """
     todo = [chunk for chunk in chunks.missing() if chunk % world_size == rank]
     total = sum(len(chunks.videos_of(chunk)) for chunk in todo)
@@ -146,8 +146,6 @@ def extract_features(
         unreadable: dict[int, str] = {}
         while len(unreadable) + sum(len(part) for part in parts) < len(own):
             batch: ClipBatch = next(batches)
-            for message in batch.errors.values():
-                log.warning("left out: %s", message)
             unreadable |= batch.errors
             if len(batch.errors) < len(batch):
                 parts.append(encoder(batch).without(batch.errors))

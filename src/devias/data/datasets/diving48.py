@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -79,7 +80,7 @@ def read_vocabulary(path: Path) -> list[str]:
         AnnotationError: an entry is broken, or stands there twice.
     """
     classes = ClassNames()
-    labels = iter(range(10**9))
+    labels = itertools.count()
 
     def parse(entry: Any, source: str) -> None:
         parts: Sequence[str] = [checked(part, str) for part in checked(entry, list)]

@@ -55,8 +55,7 @@ def class_figure(accuracy: Accuracy, title: str) -> Figure:
         title: above the lines.
     """
     falls = sorted(accuracy.items(), key=lambda item: item[1]["unseen"] - item[1]["seen"])
-    if left_out := len(falls) - MOST:
-        falls = falls[:MOST]
+    falls = falls[:MOST]
     height = 0.9 + 0.2 * len(falls)
     figure = new_figure(5.2, height)
     axes = figure.add_axes((0.36, 0.5 / height, 0.6, 0.2 * len(falls) / height))
@@ -70,7 +69,7 @@ def class_figure(accuracy: Accuracy, title: str) -> Figure:
     axes.set_yticks(range(len(falls)), [fit_text(name, NAME_WIDTH, 9.0) for name, _ in falls])
     axes.tick_params(length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    note = f" (of {len(accuracy)} classes the first {MOST})" if left_out > 0 else ""
+    note = f" (of {len(accuracy)} classes the first {MOST})" if len(falls) < len(accuracy) else ""
     axes.set_title(f"{title}{note}", loc="left", weight="bold")
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(-0.6, 1.0), handletextpad=0.2)
     return figure

@@ -22,7 +22,8 @@ Curve = list[tuple[float, float]]
 def read_curves(run: Path, metrics: Sequence[str]) -> dict[str, Curve]:
     """What a run's `metrics.csv` says of some metrics; those that it lacks are left out.
 
-    Values that are not finite are passed over. A run without the file has no curves.
+    Values that are not finite are passed over. A run that was resumed has several files, which may
+    repeat a few steps; one without any has no curves.
     """
     curves: dict[str, Curve] = {}
     for path in sorted(run.glob("metrics/**/metrics.csv")):
@@ -32,7 +33,7 @@ def read_curves(run: Path, metrics: Sequence[str]) -> dict[str, Curve]:
                     point = _number(row.get("step")), _number(row.get(metric))
                     if all(map(math.isfinite, point)):
                         curves.setdefault(metric, []).append(point)
-    return curves
+    return {metric: sorted(curve) for metric, curve in curves.items()}
 
 
 def _number(text: str | None) -> float:
