@@ -17,6 +17,7 @@ not shown.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -44,14 +45,17 @@ def report(folder: Path, against: str | None = None) -> None:
     from devias.files import write_text
     from devias.reporting import comparison
     from devias.reporting.html.page import write_page
+    from devias.reporting.html.runs import reported_runs
     from devias.reporting.plots.charts import SCENE_BIAS, scene_bias_figure
     from devias.reporting.plots.style import save_figure
+    from devias.reporting.predictions import load_predictions
     from devias.reporting.results import find_results
     from devias.reporting.tables import composition_columns, results_tables
 
     found = find_results(folder)
     results = [*found.values()]
-    compared = comparison.compare_runs(found, against)
+    load = cache(load_predictions)  # a file is asked for by every comparison and by the page
+    compared = comparison.compare_runs(found, load, against)
     composition = [t for t in results_tables(results, composition_columns) if t.columns]
     headline = results_tables(results)
     for name, tables in (("table", headline), ("composition", composition)):
@@ -66,7 +70,7 @@ def report(folder: Path, against: str | None = None) -> None:
         save_figure(scene_bias_figure(results), folder / "scene_bias.png")
     headed = [("Results", table) for table in headline]
     headed += [("How far answers follow the scene", table) for table in composition]
-    write_page(folder / "report.html", found, headed, compared)
+    write_page(folder / "report.html", reported_runs(found, load), headed, compared)
     figures = sorted(path for path in folder.rglob("*.png") if "wandb" not in path.parts)
     print("Everything is in", folder)
     for path in figures:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -18,7 +18,12 @@ from devias.evaluation.intervals import Interval, Videos
 from devias.evaluation.metrics import Values, video_metrics
 from devias.evaluation.paired import McNemar, difference, mcnemar
 from devias.evaluation.protocol import Protocol
-from devias.reporting.predictions import PREDICTIONS_FILE, SetPredictions, load_predictions
+from devias.reporting.predictions import (
+    PREDICTIONS_FILE,
+    Answers,
+    SetPredictions,
+    load_predictions,
+)
 from devias.reporting.results import RunResult, group_runs
 from devias.reporting.text_tables import csv_table, markdown_table
 
@@ -62,11 +67,16 @@ class Comparison:
         ]
 
 
-def compare_runs(results: Mapping[Path, RunResult], against: str | None = None) -> list[Comparison]:
+def compare_runs(
+    results: Mapping[Path, RunResult],
+    load: Callable[[Path], Answers] = load_predictions,
+    against: str | None = None,
+) -> list[Comparison]:
     """Compare one row of each protocol's table with all its others, seed by seed.
 
     Args:
         results: as `find_results` returns them.
+        load: reads a file of predictions.
         against: the row's name; by default the one with the highest H.M., mean over seeds.
 
     Raises:
@@ -89,7 +99,7 @@ def compare_runs(results: Mapping[Path, RunResult], against: str | None = None) 
         for second, a, b in ((n, a, b) for n in others for a in rows[first] for b in rows[n]):
             if a.seed == b.seed:
                 comparison = Comparison(first, second, a.seed)
-                _fill(comparison, folders[id(a)], folders[id(b)])
+                _fill(comparison, load, folders[id(a)], folders[id(b)])
                 comparisons.append(comparison)
     return comparisons
 
@@ -107,13 +117,13 @@ def _mean_harmonic(runs: Sequence[RunResult]) -> float:
     return fmean(run.metrics.get("harmonic_mean", -1.0) for run in runs)
 
 
-def _fill(comparison: Comparison, *folders: Path) -> None:
+def _fill(comparison: Comparison, load: Callable[[Path], Answers], *folders: Path) -> None:
     """Compare the predictions in two folders, if they are of the same videos."""
     files = [folder / PREDICTIONS_FILE for folder in folders]
     if absent := [path for path in files if not path.exists()]:
         comparison.why_not = f"there is no {absent[0]}"
         return
-    (protocol, first), (_, second) = map(load_predictions, files)
+    (protocol, first), (_, second) = map(load, files)
     sets = [s for s in protocol.sets if s.name in second]
     different = [s.name for s in sets if first[s.name].videos != second[s.name].videos]
     if different or len(sets) < max(len(first), len(second)):

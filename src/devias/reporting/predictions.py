@@ -41,6 +41,10 @@ class SetPredictions:
     """`[M]` class names by the columns in `CLASSES`."""
 
 
+Answers = tuple[Protocol, dict[str, SetPredictions]]
+"""What a file holds: the protocol, and what was answered on each of its sets."""
+
+
 def save_predictions(
     path: Path | str, data: RunData, predictions: Mapping[str, Predictions]
 ) -> None:
@@ -116,7 +120,7 @@ def _joined(parts: Sequence[Any]) -> Any:
     return np.concatenate(parts)
 
 
-def load_predictions(path: Path | str) -> tuple[Protocol, dict[str, SetPredictions]]:
+def load_predictions(path: Path | str) -> Answers:
     """The protocol and the sets of a file that `save_predictions` wrote.
 
     Raises:

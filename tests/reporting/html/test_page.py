@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from devias.reporting.html.page import write_page
-from devias.reporting.predictions import save_predictions
+from devias.reporting.html.runs import reported_runs
+from devias.reporting.predictions import load_predictions, save_predictions
 from devias.reporting.results import RunResult
 from devias.reporting.tables import results_tables
 from evaluated import evaluated_run
@@ -53,7 +54,8 @@ def page(tmp_path):
     rows = "epoch,step,loss/total,val/harmonic_mean\n0,10,2.5,\n0,20,1.5,\n0,20,,0.25\n"
     (own / "metrics/version_0/metrics.csv").write_text(rows)
     path = tmp_path / "runs/report.html"
-    write_page(path, results, [("Results", t) for t in results_tables([*results.values()])])
+    tables = [("Results", table) for table in results_tables([*results.values()])]
+    write_page(path, reported_runs(results, load_predictions), tables)
     return path
 
 
@@ -64,8 +66,9 @@ def test_it_holds_tables_curves_figures_and_the_environment(page):
     assert "H.M. on validation" in text
     assert 'alt="Loss"' in text
     assert "<h2>Actions, seen and unseen</h2>" in text
+    assert "<h2>Answers by scene</h2>" in text
     assert 'alt="clips one"' in text
-    assert text.count("<details>") == 3
+    assert text.count("<details ") == 3
 
 
 def test_it_lists_settings_that_differ_and_the_surest_mistakes(page):
@@ -113,3 +116,25 @@ def test_a_browser_shows_it_without_errors_and_sorts_by_number(page):
         assert re.findall(r"<span(?: class=\"best\")?>(\d+\.\d)</span>", content)[::2] == order
         assert f'aria-sort="{["", "descending", "ascending"][clicks]}"' in content
         assert "CONSOLE" not in messages
+
+
+def filtered(page: Path, words: str) -> tuple[str, str]:
+    typed = f"typed.value = {words!r}; typed.dispatchEvent(new Event('input'))"
+    content, messages = rendered(page, f"var typed = document.querySelector('input'); {typed}")
+    assert "CONSOLE" not in messages
+    return content, re.search(r'role="status"[^>]*>([^<]*)<', content)[1]
+
+
+def test_rows_and_runs_are_found_by_their_words(page):
+    content, status = filtered(page, "DEVIAS seed")
+    assert status == "1 of 3 runs"
+    hidden = re.findall(r"<details[^>]*hidden", content)
+    assert len(hidden) == 2
+    content, status = filtered(page, "action_vit")
+    shown = re.findall(r'<tr>\s*<td class="name">([^<]+)</td>', content)
+    assert "action_vit" in shown
+    assert "devias" not in shown
+    assert re.search(r'<section[^>]*data-run="devias, seed 0"[^>]*hidden', content)
+    content, status = filtered(page, "")
+    assert status == ""
+    assert "hidden=" not in content

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ from matplotlib.figure import Figure
 
 from devias.files import write_text
 from devias.reporting import comparison, mistakes
+from devias.reporting.by_scene import AnswersByScene, answers_by_scene
 from devias.reporting.comparison import Comparison
 from devias.reporting.differences import config_differences
+from devias.reporting.html.runs import ReportedRun
 from devias.reporting.mistakes import confident_mistakes
+from devias.reporting.plots.charts import confusion_figure
 from devias.reporting.plots.classes import class_accuracy, class_figure
 from devias.reporting.plots.curves import curves_figure, read_curves
-from devias.reporting.predictions import PREDICTIONS_FILE, load_predictions
-from devias.reporting.results import RunResult
 from devias.reporting.tables import ResultsTable
 
 CURVES = {"val/harmonic_mean": "H.M. on validation", "loss/total": "Loss"}
@@ -40,6 +41,8 @@ class Picture:
     """Also read out in its place."""
     source: str
     """`data:` address with the image itself."""
+    of_run: bool = False
+    """The title is a run's name."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class PlainTable:
 
 def write_page(
     path: Path,
-    results: Mapping[Path, RunResult],
+    runs: Sequence[ReportedRun],
     tables: Sequence[tuple[str, ResultsTable]],
     comparisons: Sequence[Comparison] = (),
 ) -> None:
@@ -65,7 +68,7 @@ def write_page(
 
     Args:
         path: of the file.
-        results: of runs and evaluations, by their files.
+        runs: and evaluations of them.
         tables: with a heading each.
         comparisons: of rows on the same videos.
     """
@@ -77,46 +80,49 @@ def write_page(
         lstrip_blocks=True,
     )
     folder = path.parent
+    own = [run for run in runs if not run.is_evaluation]
     page = environment.get_template("page.html.j2").render(
         title=folder.absolute().name,
         tables=tables,
-        plain_tables=_plain_tables(results, comparisons),
-        curves=learning_curves(results),
-        classes=class_pictures(results),
-        summary=[image_of(file, folder) for file in sorted(folder.glob("*.png"))],
-        runs=[_run(file, result) for file, result in results.items()],
+        plain_tables=_plain_tables(own, comparisons),
+        galleries={
+            "Learning curves": learning_curves(own),
+            "Actions, seen and unseen": class_pictures(own),
+            "Answers by scene": scene_pictures(own),
+            "Figures": [image_of(file, folder) for file in sorted(folder.glob("*.png"))],
+        },
+        runs=[_details(run) for run in runs],
     )
     write_text(path, page)
 
 
 def _plain_tables(
-    results: Mapping[Path, RunResult], comparisons: Sequence[Comparison]
+    runs: Sequence[ReportedRun], comparisons: Sequence[Comparison]
 ) -> list[PlainTable]:
     """Comparisons on the same videos, differences of settings, and each run's surest mistakes."""
     tables = [
         PlainTable("On the same videos", c.title, comparison.TITLES, c.rows(), names=2)
         for c in comparisons
     ]
-    runs = {f"{r.row}, seed {r.seed}": f.parent for f, r in results.items() if not r.evaluation}
-    if rows := config_differences(runs):
-        titles = ["Setting", *runs]
+    folders = {run.name: run.folder for run in runs}
+    if rows := config_differences(folders):
+        titles = ["Setting", *folders]
         tables.append(PlainTable("Settings that differ", "", titles, rows, names=len(titles)))
-    for name, folder in runs.items():
-        if (folder / PREDICTIONS_FILE).exists():
-            found = confident_mistakes(*load_predictions(folder / PREDICTIONS_FILE), count=MISTAKES)
-            rows = [mistake.row for mistake in found]
+    for run in runs:
+        if run.answers:
+            rows = [mistake.row for mistake in confident_mistakes(*run.answers, count=MISTAKES)]
             titles = [*mistakes.TITLES]
-            tables.append(PlainTable("The surest mistakes", name, titles, rows, len(titles) - 2))
+            caption = run.name
+            tables.append(PlainTable("The surest mistakes", caption, titles, rows, len(titles) - 2))
     return tables
 
 
-def learning_curves(results: Mapping[Path, RunResult]) -> list[Picture]:
+def learning_curves(runs: Sequence[ReportedRun]) -> list[Picture]:
     """A picture for each of `CURVES` that some run has."""
     found: dict[str, dict[str, list[Any]]] = {metric: {} for metric in CURVES}
-    for file, result in results.items():
-        if result.evaluation is None:
-            for metric, curve in read_curves(file.parent, [*CURVES]).items():
-                found[metric].setdefault(result.row, []).append(curve)
+    for run in runs:
+        for metric, curve in read_curves(run.folder, [*CURVES]).items():
+            found[metric].setdefault(run.row, []).append(curve)
     return [
         Picture(CURVES[metric], _drawn(curves_figure(curves, CURVES[metric])))
         for metric, curves in found.items()
@@ -124,21 +130,35 @@ def learning_curves(results: Mapping[Path, RunResult]) -> list[Picture]:
     ]
 
 
-def class_pictures(results: Mapping[Path, RunResult]) -> list[Picture]:
+def class_pictures(runs: Sequence[ReportedRun]) -> list[Picture]:
     """A picture for each run whose sets show the same actions seen and unseen."""
-    pictures = []
-    for file, result in results.items():
-        predictions = file.parent / PREDICTIONS_FILE
-        if result.evaluation is None and predictions.exists():
-            title = f"{result.row}, seed {result.seed}"
-            if accuracy := class_accuracy(*load_predictions(predictions)):
-                pictures.append(Picture(title, _drawn(class_figure(accuracy, title))))
-    return pictures
+    return [
+        Picture(run.name, _drawn(class_figure(accuracy, run.name)), of_run=True)
+        for run in runs
+        if run.answers and (accuracy := class_accuracy(*run.answers))
+    ]
 
 
-def _run(file: Path, result: RunResult) -> dict[str, Any]:
+def scene_pictures(runs: Sequence[ReportedRun]) -> list[Picture]:
+    """What each run answers in each scene, on combinations that training does not show."""
+    return [
+        Picture(run.name, _drawn(_scene_figure(found, run.name)), of_run=True)
+        for run in runs
+        if run.answers and (found := answers_by_scene(*run.answers))
+    ]
+
+
+def _scene_figure(found: AnswersByScene, title: str) -> Figure:
+    return confusion_figure(
+        found.counts, found.actions, title, row_names=found.scenes, row_title="scene",
+        marks=found.usual, mark_label="the scene's usual action",
+    )  # fmt: skip
+
+
+def _details(run: ReportedRun) -> dict[str, Any]:
     """What the page tells of one run."""
-    figures = sorted(file.parent.glob("figures/*.png")) + sorted(file.parent.glob("errors_*.png"))
+    result = run.result
+    figures = [path for glob in ("figures/*.png", "errors_*.png") for path in run.folder.glob(glob)]
     facts = {
         "Experiment": result.experiment,
         "Data": result.data,
@@ -151,10 +171,9 @@ def _run(file: Path, result: RunResult) -> dict[str, Any]:
         "Notes": " ".join(result.notes),
     }
     return {
-        "name": result.row,
-        "seed": result.seed,
+        "name": run.name,
         "facts": {key: value for key, value in facts.items() if value != ""},
-        "pictures": [image_of(figure, file.parent) for figure in figures],
+        "pictures": [image_of(figure, run.folder) for figure in sorted(figures)],
     }
 
 
