@@ -33,6 +33,12 @@ def _own_logging():
         logging.root.removeHandler(handler)
 
 
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder that all tests of a file share."""
+    return tmp_path_factory.mktemp("root")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of development data; the test is skipped where there is none."""

@@ -11,11 +11,6 @@ from helpers import save_untrained, tiny_run
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("root")
-
-
-@pytest.fixture(scope="module")
 def checkpoint(root):
     path = root / "run" / "checkpoints" / "best.ckpt"
     save_untrained(tiny_run(root), path)

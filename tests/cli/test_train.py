@@ -39,12 +39,6 @@ RANDOM = (
 )
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    """Holds the data, drawn by the first run, and a folder of runs."""
-    return tmp_path_factory.mktemp("root")
-
-
 def configured(root, name, *overrides):
     run_dir = root / "runs" / name
     return tiny_run(root, f"paths.run_dir={run_dir}", *overrides), run_dir

@@ -19,11 +19,6 @@ from helpers import run_parts, save_untrained, tiny_run
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
-    return tmp_path_factory.mktemp("root")
-
-
-@pytest.fixture(scope="module")
 def source(root):
     path = root / "source" / "checkpoints" / "best.ckpt"
     save_untrained(tiny_run(root, "matcher.assignment=greedy"), path)

@@ -112,20 +112,13 @@ def evaluate(
     Raises:
         CheckpointError: the checkpoint is of another model.
     """
-    from devias.evaluation.intervals import counts, intervals
-    from devias.reporting.predictions import PREDICTIONS_FILE, save_predictions, skipped_videos
-    from devias.reporting.results import (
-        RESULT_FILE,
-        RunResult,
-        describe_hardware,
-        git_commit,
-        paper_rows,
-    )
+    from devias.evaluation.intervals import intervals
+    from devias.reporting.predictions import PREDICTIONS_FILE, save_predictions
+    from devias.reporting.results import RESULT_FILE, paper_rows
     from devias.reporting.tables import results_table
     from devias.training.checkpoints import reading_weights
     from devias.training.trainer import part_tested, trainer_errors
 
-    protocol = run.data.protocol
     notes = [*notes, *part_tested(run.trainer)]
     start = time.monotonic()
     with trainer_errors(), reading_weights(checkpoint):
@@ -136,7 +129,30 @@ def evaluate(
             weights_only=True,
             verbose=False,
         )
-    result = RunResult(
+    seconds = {**(seconds or {}), "test": time.monotonic() - start}
+    result = _result(run, seconds, notes, evaluation)
+    protocol = run.data.protocol
+    if run.trainer.is_global_zero and not run.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        for note in notes:
+            log.warning("%s", note)
+        found = intervals(protocol, run.module.videos)
+        result.intervals = {name: list(interval) for name, interval in found.items()}
+        save_predictions(run.folder / PREDICTIONS_FILE, run.data, run.module.predictions)
+        result.save(run.folder / RESULT_FILE)
+        results_table([result, *paper_rows(result, protocol.paper)]).print()
+    return result
+
+
+def _result(
+    run: Run, seconds: dict[str, float], notes: list[str], evaluation: dict[str, Any] | None
+) -> RunResult:
+    """What a test came to, but for the intervals, which take a while."""
+    from devias.evaluation.intervals import counts
+    from devias.reporting.predictions import skipped_videos
+    from devias.reporting.results import RunResult, describe_hardware, git_commit
+
+    protocol = run.data.protocol
+    return RunResult(
         **run.config.names,
         seed=run.config.seed,
         commit=git_commit(),
@@ -147,21 +163,12 @@ def evaluate(
         metrics=protocol.summarize(run.module.results),
         counts=counts(protocol, run.module.videos),
         lower_is_better=protocol.lower_is_better,
-        seconds={**(seconds or {}), "test": time.monotonic() - start},
+        seconds=seconds,
         hardware=describe_hardware(),
         notes=notes,
         command=command_line(),
         evaluation=evaluation,
     )
-    if run.trainer.is_global_zero and not run.trainer.fast_dev_run:  # type: ignore[attr-defined]
-        for note in notes:
-            log.warning("%s", note)
-        found = intervals(protocol, run.module.videos)
-        result.intervals = {name: list(interval) for name, interval in found.items()}
-        save_predictions(run.folder / PREDICTIONS_FILE, run.data, run.module.predictions)
-        result.save(run.folder / RESULT_FILE)
-        results_table([result, *paper_rows(result, protocol.paper)]).print()
-    return result
 
 
 def give_back(folder: Path, whole: bool) -> None:
