@@ -39,8 +39,8 @@ format: $(READY) ## Format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-wheel: $(READY) ## Build the wheel into dist/
-	$(BIN)/python -m build --wheel
+wheel: $(READY) ## Build the wheel into dist/, from what git knows alone
+	$(BIN)/python -m build
 
 clean: ## Remove the virtual environment and caches; runs and datasets stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .import_linter_cache .ruff_cache .hypothesis

@@ -1,5 +1,6 @@
 """Every shipped configuration composes, and misspelt keys are refused wherever they stand."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ CONF = Path(config_dir())
 OPTIONS = sorted(
     (path.parent.name, path.stem)
     for path in CONF.glob("*/[!_]*.yaml")
-    if path.parent.name not in ("experiment", "hydra")
+    if path.parent.name not in ("experiment", "hydra", "local")
 )
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 # What is fetched by the user is not there in tests.
@@ -213,3 +214,18 @@ def test_misspelt_keys_are_refused():
         config.optim.bse_lr = 3
     with pytest.raises(InstantiationException, match="bse_lr"):
         instantiate(config.optim)
+
+
+def test_a_machine_has_settings_of_its_own(tmp_path):
+    page = (Path(__file__).parents[2] / "conf/README.md").read_text()
+    settings = re.search(r"<!-- local -->\n```yaml\n(.*?)```", page, re.DOTALL)[1]
+    for name, text in (("default", settings), ("node7", settings.replace("12", "3"))):
+        (tmp_path / "local").mkdir(exist_ok=True)
+        (tmp_path / "local" / f"{name}.yaml").write_text(text)
+    path = f"hydra.searchpath=[{tmp_path}]"
+    config = compose("experiment=ucf101", path)
+    assert (config.data.num_workers, config.paths.datasets) == (12, "/data")
+    assert compose("experiment=ucf101", path, "local=node7").data.num_workers == 3
+    assert compose("experiment=ucf101", path, "data.num_workers=1").data.num_workers == 1
+    # What a run is called and known by does not depend on the machine.
+    assert config.names == compose("experiment=ucf101").names

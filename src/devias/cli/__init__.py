@@ -25,6 +25,7 @@ COMMANDS = {
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command that the first word names with the words behind it."""
     from devias import __version__
+    from devias.cli.completion import FLAGS, complete
     from devias.errors import did_you_mean
 
     name, *rest = (sys.argv[1:] if words is None else words) or ["--help"]
@@ -35,6 +36,8 @@ def main(words: Sequence[str] | None = None) -> None:
     elif name in ("-h", "--help"):
         listed = "".join(f"  {command:10}{does}\n" for command, does in COMMANDS.items())
         print(f"devias <command> [key=value …]\n\n{listed}\n`devias <command> --help` says more.")
+    elif name in FLAGS:
+        complete(COMMANDS, " ".join(rest))
     elif name in ("-V", "--version"):
         print(f"devias {__version__}")
     else:

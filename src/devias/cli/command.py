@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
+from devias.cli import completion
 from devias.cli.messages import explain, explain_words
 from devias.config import config_dir
 from devias.config.compose import register_resolvers
@@ -56,7 +57,8 @@ def command(
             if {"-h", "--help"} & set(words):
                 print(inspect.getdoc(inspect.getmodule(function)))
                 return
-            words = normalize_overrides(rewrite(words))
+            if not words or words[0] not in completion.FLAGS:
+                words = normalize_overrides(rewrite(words))
             # Flags first: argparse takes no positional words on both sides of one.
             _run(_Job(function), config_name, sorted(words, key=is_override))
 
