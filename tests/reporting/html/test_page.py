@@ -45,7 +45,8 @@ def page(tmp_path):
         results[folder / "result.json"] = result(name, *numbers)
     own = tmp_path / "runs/devias"
     (own / "figures").mkdir()
-    (own / "figures/clips_one.png").write_bytes(PIXEL)
+    for name in ("clips_one", "answers_unseen"):
+        (own / f"figures/{name}.png").write_bytes(PIXEL)
     for name, slots in (("devias", 2), ("action_vit", 1)):
         (tmp_path / "runs" / name / "config.yaml").write_text(f"model: {{slots: {slots}}}\n")
     module, data = evaluated_run(tmp_path / "videos", videos=4)
@@ -68,6 +69,7 @@ def test_it_holds_tables_curves_figures_and_the_environment(page):
     assert "<h2>Actions, seen and unseen</h2>" in text
     assert "<h2>Answers by scene</h2>" in text
     assert 'alt="clips one"' in text
+    assert 'alt="answers unseen"' not in text  # drawn above, of all runs
     assert text.count("<details ") == 3
 
 

@@ -28,9 +28,9 @@ def test_sets_without_actions_or_combination_count_for_nothing():
 
 def test_the_largest_falls_are_drawn_first():
     accuracy = {f"class {n}": {"seen": 0.9, "unseen": n / 100} for n in range(MOST + 5)}
-    (axes,) = class_figure(accuracy, "devias").axes
+    (axes,) = class_figure(accuracy).axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == [f"class {n}" for n in range(MOST)]
     assert f"of {MOST + 5} classes" in axes.get_title(loc="left")
     few = {"x": {"seen": 1.0, "unseen": 0.5}}
-    assert "classes" not in class_figure(few, "devias").axes[0].get_title(loc="left")
+    assert "classes" not in class_figure(few).axes[0].get_title(loc="left")

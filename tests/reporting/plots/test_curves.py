@@ -20,3 +20,8 @@ def test_all_seeds_of_a_row_share_a_color_and_one_name():
     colors = [line.get_color() for line in axes.lines]
     assert colors[0] == colors[1] != colors[2]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+
+
+def test_a_curve_of_one_point_is_seen():
+    (axes,) = curves_figure({"a": [[(3, 0.5)]], "b": [[(3, 0.5), (4, 0.6)]]}, "H.M.").axes
+    assert [line.get_marker() for line in axes.lines] == ["o", "None"]

@@ -133,7 +133,7 @@ def learning_curves(runs: Sequence[ReportedRun]) -> list[Picture]:
 def class_pictures(runs: Sequence[ReportedRun]) -> list[Picture]:
     """A picture for each run whose sets show the same actions seen and unseen."""
     return [
-        Picture(run.name, _drawn(class_figure(accuracy, run.name)), of_run=True)
+        Picture(run.name, _drawn(class_figure(accuracy)), of_run=True)
         for run in runs
         if run.answers and (accuracy := class_accuracy(*run.answers))
     ]
@@ -142,15 +142,15 @@ def class_pictures(runs: Sequence[ReportedRun]) -> list[Picture]:
 def scene_pictures(runs: Sequence[ReportedRun]) -> list[Picture]:
     """What each run answers in each scene, on combinations that training does not show."""
     return [
-        Picture(run.name, _drawn(_scene_figure(found, run.name)), of_run=True)
+        Picture(run.name, _drawn(_scene_figure(found)), of_run=True)
         for run in runs
         if run.answers and (found := answers_by_scene(*run.answers))
     ]
 
 
-def _scene_figure(found: AnswersByScene, title: str) -> Figure:
+def _scene_figure(found: AnswersByScene) -> Figure:
     return confusion_figure(
-        found.counts, found.actions, title, row_names=found.scenes, row_title="scene",
+        found.counts, found.actions, "", row_names=found.scenes, row_title="scene",
         marks=found.usual, mark_label="the scene's usual action",
     )  # fmt: skip
 
@@ -159,6 +159,8 @@ def _details(run: ReportedRun) -> dict[str, Any]:
     """What the page tells of one run."""
     result = run.result
     figures = [path for glob in ("figures/*.png", "errors_*.png") for path in run.folder.glob(glob)]
+    if run.answers:  # the page draws these itself
+        figures = [path for path in figures if not path.stem.startswith("answers_")]
     facts = {
         "Experiment": result.experiment,
         "Data": result.data,

@@ -47,12 +47,11 @@ def class_accuracy(protocol: Protocol, sets: Mapping[str, SetPredictions]) -> Ac
 
 
 @rc_context(STYLE)
-def class_figure(accuracy: Accuracy, title: str) -> Figure:
+def class_figure(accuracy: Accuracy) -> Figure:
     """Draw a line a class from its unseen to its seen accuracy, the largest fall on top.
 
     Args:
         accuracy: as `class_accuracy`, of one class at least.
-        title: above the lines.
     """
     falls = sorted(accuracy.items(), key=lambda item: item[1]["unseen"] - item[1]["seen"])
     falls = falls[:MOST]
@@ -69,7 +68,7 @@ def class_figure(accuracy: Accuracy, title: str) -> Figure:
     axes.set_yticks(range(len(falls)), [fit_text(name, NAME_WIDTH, 9.0) for name, _ in falls])
     axes.tick_params(length=0)
     axes.spines[["top", "right", "left"]].set_visible(False)
-    note = f" (of {len(accuracy)} classes the first {MOST})" if len(falls) < len(accuracy) else ""
-    axes.set_title(f"{title}{note}", loc="left", weight="bold")
+    if len(falls) < len(accuracy):
+        axes.set_title(f"the first {MOST} of {len(accuracy)} classes", loc="left", color=MUTED)
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(-0.6, 1.0), handletextpad=0.2)
     return figure
