@@ -80,7 +80,13 @@ def test_the_wheel_holds_every_module_template_configuration_and_weight_file(whe
     wanted = files(package, "*.py", "*.j2", "*.safetensors", "py.typed")
     configs = {f"conf/{name}" for name in files(REPOSITORY / "conf", "*.*")}
     assert files(wheel / "devias", "*.*") == wanted | configs
-    assert {path.name.partition("-")[0] for path in wheel.iterdir()} == {"devias"}
+    assert {path.name.partition("-")[0] for path in wheel.iterdir()} == {
+        "devias",
+        "hydra_plugins",
+    }
+    plugins = files(REPOSITORY / "src" / "hydra_plugins", "*.py")
+    assert plugins
+    assert files(wheel / "hydra_plugins", "*.*") == plugins
 
 
 def test_an_installed_wheel_finds_its_own_configurations(wheel, tmp_path):

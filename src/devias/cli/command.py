@@ -23,17 +23,12 @@ from devias.cli.messages import explain, explain_words
 from devias.config import config_dir
 from devias.config.compose import register_resolvers
 from devias.config.overrides import is_override, normalize_overrides
-from devias.errors import DeviasError
+from devias.sweeps.jobs import AT_LAUNCH, FULL_ERROR, JobFailedError
 
 log = logging.getLogger(__name__)
 
-FULL_ERROR = "HYDRA_FULL_ERROR"
 PROGRAMS = ("devias", "__main__")
 """What starts a command by its name: the console script and `python -m devias`."""
-
-
-class JobFailedError(DeviasError):
-    """A job of a sweep failed; an exception, so that Hydra goes on with the others."""
 
 
 def command(
@@ -82,10 +77,11 @@ def folder_as(key: str) -> Callable[[Sequence[str]], list[str]]:
 
 
 def command_line() -> str:
-    """The command line that repeats this program, or this job of a sweep."""
+    """The command line that repeats this program, or this job of a sweep, elsewhere."""
     program = Path(sys.argv[0]).stem
     words = ["devias"] if program in PROGRAMS else ["python", "-m", f"devias.{program}"]
-    return shlex.join([*words, *sys.argv[1:]])
+    added = shlex.split(os.environ.get(AT_LAUNCH, ""))
+    return shlex.join([*words, *(word for word in sys.argv[1:] if word not in added)])
 
 
 class _Job:
@@ -128,7 +124,7 @@ def _run(job: _Job, config_name: str, words: list[str]) -> None:
         with _process([sys.argv[0], *words], "1"):  # Hydra shall raise its errors, not print them
             program()
     except JobFailedError as error:
-        sys.exit(f"The sweep is over; a job of it failed: {error}")
+        sys.exit(f"The sweep is over; not all jobs came to an end: {error}")
     except Exception as error:
         if job.started or job.full_error != "0":
             raise

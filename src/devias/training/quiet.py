@@ -14,6 +14,7 @@ SUPPRESSED = (
 
 SUPPRESSED_WARNINGS = (
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of PyTorch
+    r"The `srun` command is available on your system but is not used",  # nor need it be
     r"It is recommended to use `self\.log\(.*sync_dist=True",  # our metrics are summed over ranks
     r"Checkpoint directory .* exists and is not empty",  # resuming does just that
     r"You're resuming from a checkpoint that ended before the epoch ended",  # our samplers go on

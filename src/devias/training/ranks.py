@@ -1,4 +1,4 @@
-"""The processes of one run, of which rank 0 starts the others."""
+"""Processes that end with the one that started them: ranks of a run, jobs of a sweep."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import os
 import threading
 import time
 
+PARENT = "DEVIAS_PARENT"
+"""Environment variable: the number of the process with which a job of a sweep shall end."""
 
-def end_with_parent(interval: float = 1.0) -> None:
+
+def end_with_parent(interval: float = 1.0, parent: int | None = None) -> None:
     """End this process when its parent is gone, by looking every `interval` seconds.
 
     A rank whose rank 0 was killed waits for it in a collective for ever otherwise.
+
+    Args:
+        interval: in seconds.
+        parent: its number, where it may be gone already; by default the present one.
     """
-    parent = os.getppid()
+    parent = parent or os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -20,3 +27,9 @@ def end_with_parent(interval: float = 1.0) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="end-with-parent", daemon=True).start()
+
+
+def end_with_launcher() -> None:
+    """`end_with_parent` for a job whose launcher asks for it; its own children are not meant."""
+    if parent := os.environ.pop(PARENT, None):
+        end_with_parent(parent=int(parent))

@@ -20,6 +20,7 @@ OF_THE_CALL = ("ckpt_path", "names", "test", "train", "weights")
 
 FREE = (
     "callbacks",
+    "cluster",
     "compile",
     "data.eval_batch_size",
     "data.max_bad_share",

@@ -1,0 +1,55 @@
+"""`cluster=`: what it sets, and a sweep through the whole program."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.plugins import Plugins
+
+from devias.cli import main
+from devias.config import compose, config_dir
+from devias.config.compose import _own_hydra
+from devias.training.run import build_trainer
+from helpers import tiny_run
+
+CLUSTERS = sorted(path.stem for path in (Path(config_dir()) / "cluster").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_every_cluster_s_launcher_is_built_with_the_settings_below_cluster(cluster):
+    with _own_hydra(), hydra.initialize_config_dir(config_dir(), version_base="1.3"):
+        words = ["experiment=synthetic", f"cluster={cluster}"]
+        config = hydra.compose("train", words, return_hydra_config=True)
+        launcher = Plugins.instance()._instantiate(config.hydra.launcher)
+    assert vars(launcher) == dict(config.cluster)
+
+
+def test_the_local_trainer_takes_what_a_job_is_given(tmp_path):
+    config = tiny_run(tmp_path, "cluster=local")
+    assert build_trainer(config).world_size == 1
+    assert tiny_run(tmp_path, "cluster=local", "cluster.devices=2").trainer.devices == 2
+    assert compose("experiment=synthetic").get("cluster") is None
+
+
+def test_a_misspelt_setting_is_refused():
+    words = ["cluster=local", "cluster.n_job=2"]
+    with pytest.raises(SystemExit, match=r"no key cluster\.n_job; did you mean cluster\.n_jobs\?"):
+        main(["train", *words])
+
+
+def test_a_sweep_of_processes_tells_of_the_one_that_failed(tmp_path):
+    words = [
+        "cluster=local", "cluster.n_jobs=2", "experiment=synthetic,ucf101", "check=true",
+        f"hydra.sweep.dir={tmp_path}/sweep", f"paths.datasets={tmp_path}",
+    ]  # fmt: skip
+    ended = subprocess.run(
+        [sys.executable, "-m", "devias", "train", "--multirun", *words],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert "1 of 2 jobs failed\nexperiment=ucf101: " in ended.stderr
+    assert "missing for this run" in ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert "nothing is missing" in (tmp_path / "sweep/0/output.log").read_text()
