@@ -1,10 +1,7 @@
 import logging
-import os
 import shutil
-import signal
 from types import SimpleNamespace
 
-import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -12,21 +9,19 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from devias.data.datamodule import VideoDataModule
 from devias.data.samplers import ResumeError
 from devias.training.exact_resume import ExactResume
-from stub_parts import Constant, Poison, clips, loader, stub_module, stub_trainer
+from stub_parts import Constant, clips, loader, stub_module, stub_trainer
 
 RIGHT = clips(answers=[(0, 1), (2, 3)], labels=[(0, 1), (2, 3)])
 WRONG = clips(answers=[(1, 2), (1, 4)], labels=[(0, 1), (2, 3)])
 
 
-def fit(folder, batch=RIGHT, resume=None, extra=(), term=None, **settings):
+def fit(folder, batch=RIGHT, resume=None, **settings):
     """Three steps an epoch, validated on `batch` → the trainer, the best and the last saver."""
     same_name = {"enable_version_counter": False}
     best = ModelCheckpoint(folder, "best", "val/harmonic_mean", mode="max", **same_name)
     last = ModelCheckpoint(folder, "last", **same_name)
-    trainer = stub_trainer(
-        folder, best, last, ExactResume(), *extra, enable_checkpointing=True, **settings
-    )
-    module = stub_module(term or Constant(1.0))
+    trainer = stub_trainer(folder, best, last, ExactResume(), enable_checkpointing=True, **settings)
+    module = stub_module(Constant(1.0))
     trainer.fit(
         module,
         loader(RIGHT, RIGHT, RIGHT),
@@ -101,22 +96,6 @@ def test_every_epoch_is_whole_however_the_run_was_cut_short(tmp_path, first, the
     fit(tmp_path, **{"max_epochs": -1} | first)
     trainer, *_ = fit(tmp_path, resume="last", **{"max_epochs": -1} | then)
     assert (trainer.global_step, trainer.current_epoch) == (steps, epochs)
-
-
-class Terminate(L.Callback):
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        if trainer.current_epoch == 1 and batch_idx == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-@pytest.mark.parametrize("poison", [False, True])
-def test_sigterm_leaves_a_checkpoint_of_where_training_stood_if_it_is_sound(tmp_path, poison):
-    term = Poison(5, "bad") if poison else None
-    with pytest.raises(SystemExit):
-        fit(tmp_path, extra=[Terminate()], term=term, max_epochs=3)
-    last = torch.load(tmp_path / "last.ckpt", weights_only=True)
-    assert last["global_step"] == (3 if poison else 5)
-    assert all(value.isfinite().all() for value in last["state_dict"].values())
 
 
 def test_a_begun_epoch_goes_on_with_the_same_batches_alone():

@@ -10,13 +10,13 @@ Leaves in `paths.run_dir`: `config.yaml`, `checkpoints/`, `metrics/` (CSV), `fig
 `result.json`. An interrupted run continues with the same settings, the same `paths.run_dir` and
 `ckpt_path=last`; a folder that was moved meanwhile is given by its new place. `ckpt_path=auto` is
 for what starts the same command again and again: it begins, continues or, where the run has its
-result, ends at once.
+result, ends at once. SIGTERM, SIGUSR1 and SIGUSR2 let the batch be finished, save and end the
+program, with code 143 after SIGTERM, else 75: start the same command again.
 """
 
 from __future__ import annotations
 
 import logging
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -100,6 +100,7 @@ def _run(run: Run, resume: Path | None) -> dict[str, float]:
 
     from devias.cli.evaluate import evaluate
     from devias.training.checkpoints import final_checkpoint
+    from devias.training.preemption import exit_code_of
     from devias.training.trainer import trainer_errors
 
     if run.trainer.is_global_zero:
@@ -113,7 +114,7 @@ def _run(run: Run, resume: Path | None) -> dict[str, float]:
                     run.module, datamodule=run.data, ckpt_path=resume, weights_only=True
                 )
         except SIGTERMException:
-            sys.exit(128 + signal.SIGTERM)  # Lightning would end with 0
+            sys.exit(exit_code_of(run.trainer))  # Lightning would end with 0
         seconds["fit"] = time.monotonic() - start
     if not run.config.test or run.trainer.limit_test_batches == 0:
         return {}

@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
 log = logging.getLogger(__name__)
@@ -23,7 +22,6 @@ class ExactResume(L.Callback):
       with its own best checkpoint, and never with that of the folder it comes from.
     - Gradients that wait for more batches are kept.
     - An epoch that `max_steps` or a callback cut short goes on.
-    - SIGTERM leaves a last checkpoint of where training stood.
     """
 
     key = "devias_gradients"
@@ -67,22 +65,6 @@ class ExactResume(L.Callback):
             loop.reset_restart_stage()
             loop.epoch_loop.restarting = False
             loop.epoch_progress.increment_completed()
-
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
-        """Save on SIGTERM, which Lightning acts on between two batches.
-
-        With several ranks nothing is saved: they do not stop at the same batch.
-        """
-        finite = all(parameter.isfinite().all() for parameter in pl_module.parameters())
-        if not isinstance(exception, SIGTERMException) or trainer.world_size > 1 or not finite:
-            return
-        for saver in trainer.checkpoint_callbacks:
-            if isinstance(saver, ModelCheckpoint) and saver.monitor is None:
-                saver.save_on_exception, before = True, saver.save_on_exception
-                saver.on_exception(trainer, pl_module, exception)
-                saver.save_on_exception = before
 
 
 State = dict[str, Any]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
 from lightning.pytorch.callbacks import Checkpoint, LearningRateMonitor
 from omegaconf import DictConfig, OmegaConf
 
@@ -143,7 +144,11 @@ def build_trainer(config: DictConfig) -> L.Trainer:
             }
         )
     check_support(trainer)
-    if trainer.global_rank > 0:
+    environment = trainer._accelerator_connector.cluster_environment
+    if isinstance(environment, SLURMEnvironment):
+        # It would save from within the signal handler, to a file that any job may load.
+        environment.auto_requeue = False
+    if trainer.global_rank > 0 or isinstance(environment, TorchElasticEnvironment):
         end_with_parent()
     return trainer
 
