@@ -85,14 +85,14 @@ def write_frames(path: Path, frames: list[np.ndarray]) -> Path:
 
 
 class CrashAt(L.Callback):
-    """Ends a run in the middle of an epoch, as Ctrl-C, SIGTERM or a bug would."""
+    """Ends a run in the middle of an epoch, as Ctrl-C, a signal or a bug would."""
 
     def __init__(self, epoch, batch, error):
         self.place, self.error = (epoch, batch), error
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if (trainer.current_epoch, batch_idx) == self.place:
-            if self.error == "SIGTERM":  # the batch is finished first
-                os.kill(os.getpid(), signal.SIGTERM)
+            if self.error.startswith("SIG"):  # SIGTERM lets the batch be finished first
+                os.kill(os.getpid(), getattr(signal, self.error))
             else:
                 raise {"bug": ZeroDivisionError, "Ctrl-C": KeyboardInterrupt}[self.error]

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
+
+TEMPORARY = re.compile(r"\..+-([0-9a-f]{8}|partial)(\.[^.]+)?")
+"""Names of the files that `atomic_path` writes to."""
 
 
 @contextmanager
@@ -35,3 +39,13 @@ def write_text(path: Path | str, text: str) -> None:
     """Write a text file atomically, in UTF-8 with the newlines it has."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def remove_temporary(folder: Path | str) -> None:
+    """Remove what writers of `atomic_path` that were killed left in a folder, if there is one.
+
+    No other process may be writing there.
+    """
+    for path in Path(folder).glob(".*"):
+        if TEMPORARY.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)

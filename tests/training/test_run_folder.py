@@ -11,6 +11,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import OmegaConf
 
 from devias.training.run_folder import RunFolderError, _make_new, claimed_folder
+from helpers import write_text
 
 HOLD = """
 import os, sys, time
@@ -51,6 +52,17 @@ def test_a_folder_is_one_process_s_until_it_dies(tmp_path):
             assert claimed == folder
     finally:
         os.killpg(other.pid, signal.SIGKILL)
+
+
+def test_what_a_killed_run_was_writing_is_removed_at_the_next_start(tmp_path):
+    kept = ("checkpoints/last.ckpt", "result.json", ".notes", "evaluations/1/.a-0123abcd.json")
+    left = ("checkpoints/.best-partial.ckpt", ".result-0123abcd.json", "figures/.a-0123abcd.png")
+    for name in (*kept, *left):
+        write_text(tmp_path / name, "half")
+    with claimed_folder(settings(tmp_path)):
+        there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    # An evaluation holds no lock, and may be writing now.
+    assert there == {*kept, ".lock", "train.log"}
 
 
 def test_a_new_folder_is_nobody_else_s(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -24,3 +25,5 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Save to a local path; folders are made as needed."""
         with atomic_path(path, shared=False) as partial:
             torch.save(checkpoint, partial)
+            with partial.open("rb") as file:  # a machine that goes down may keep the name alone
+                os.fsync(file.fileno())

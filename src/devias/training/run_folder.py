@@ -14,6 +14,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
 
 from devias.errors import DeviasError
+from devias.files import remove_temporary
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,8 @@ def claimed_folder(config: DictConfig, new: bool = False) -> Iterator[Path]:
         folder = _make_new(folder)
     config.paths.run_dir = str(folder)
     with _locked(folder):
+        for part in (folder, folder / "checkpoints", folder / "figures"):
+            remove_temporary(part)  # of a run that was killed here
         _log_to(folder / LOG_FILE)
         os.environ[_RANK_ZERO] = str(folder)
         try:

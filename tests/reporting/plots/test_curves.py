@@ -10,6 +10,14 @@ def test_points_are_read_by_metric_and_gaps_passed_over(tmp_path):
     assert curves == {"loss/total": [(10, 2.5)], "val/x": [(20, 0.25), (40, 0.5)]}
 
 
+def test_steps_that_were_taken_again_count_once_as_the_latest_attempt_had_them(tmp_path):
+    for attempt, rows in ((2, "1,5\n2,6"), (10, "2,7\n3,8"), (9, "2,9")):
+        folder = tmp_path / f"metrics/version_{attempt}"
+        folder.mkdir(parents=True)
+        (folder / "metrics.csv").write_text(f"step,loss/total\n{rows}\n")
+    assert read_curves(tmp_path, ["loss/total"]) == {"loss/total": [(1, 5), (2, 7), (3, 8)]}
+
+
 def test_a_run_without_metrics_has_no_curves(tmp_path):
     assert read_curves(tmp_path, ["loss/total"]) == {}
 

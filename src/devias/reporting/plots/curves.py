@@ -22,18 +22,19 @@ Curve = list[tuple[float, float]]
 def read_curves(run: Path, metrics: Sequence[str]) -> dict[str, Curve]:
     """What a run's `metrics.csv` says of some metrics; those that it lacks are left out.
 
-    Values that are not finite are passed over. A run that was resumed has several files, which may
-    repeat a few steps; one without any has no curves.
+    Values that are not finite are passed over. Of steps that an interrupted run took again, the
+    latest attempt counts. A run without the file has no curves.
     """
-    curves: dict[str, Curve] = {}
-    for path in sorted(run.glob("metrics/**/metrics.csv")):
+    curves: dict[str, dict[float, float]] = {}
+    paths = run.glob("metrics/**/metrics.csv")
+    for path in sorted(paths, key=lambda path: (len(str(path)), path)):  # version_10 after _9
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 for metric in metrics:
-                    point = _number(row.get("step")), _number(row.get(metric))
-                    if all(map(math.isfinite, point)):
-                        curves.setdefault(metric, []).append(point)
-    return {metric: sorted(curve) for metric, curve in curves.items()}
+                    step, value = _number(row.get("step")), _number(row.get(metric))
+                    if math.isfinite(step) and math.isfinite(value):
+                        curves.setdefault(metric, {})[step] = value
+    return {metric: sorted(points.items()) for metric, points in curves.items()}
 
 
 def _number(text: str | None) -> float:
@@ -57,9 +58,7 @@ def curves_figure(curves: Mapping[str, Sequence[Curve]], title: str) -> Figure:
         color = COLORS[place % len(COLORS)]
         for number, curve in enumerate(seeds):
             steps, values = zip(*curve, strict=True)
-            alone = "o" if len(steps) == 1 else None  # no line leads to it
-            label = "" if number else name
-            axes.plot(steps, values, color=color, label=label, linewidth=1.4, marker=alone)
+            axes.plot(steps, values, color=color, label="" if number else name, linewidth=1.4)
     axes.set_xlabel("step", color=MUTED)
     axes.set_title(title, loc="left", weight="bold")
     axes.grid(color=FAINT, linewidth=0.6)
