@@ -84,6 +84,7 @@ def test_a_slot_s_gpus(monkeypatch):
 LAUNCH = """
 import sys; sys.path[:0] = {path!r}
 import logging; logging.basicConfig(level='INFO')
+import signal; signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background
 from pathlib import Path
 from devias.sweeps import local
 import test_local

@@ -9,11 +9,12 @@ import threading
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import distributed
+
+from devias.training.agreement import Agreement, agreement_of
+from devias.training.saving import next_is_a_batch
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +74,7 @@ class StopOnSignal(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """From here on there is something to save."""
-        several = distributed.is_available() and distributed.is_initialized()
-        self._agreement = Agreement(trainer.strategy.root_device) if several else None
+        self._agreement = agreement_of(trainer)
         self._training = True
 
     def on_train_batch_end(
@@ -141,15 +141,12 @@ class StopOnSignal(L.Callback):
         self.stopped = self.stopped or asked
 
     def _may_stop(self, trainer: L.Trainer) -> bool:
-        """Whether the next batch comes next: a validation would be left out by a run that goes on.
+        """Whether a run may go on from here: with several ranks not amid a step.
 
         Between the batches of a step every rank has gradients of its own.
         """
-        loop = trainer.fit_loop.epoch_loop
-        fetcher = trainer.fit_loop._data_fetcher
-        assert fetcher is not None
-        amid_step = trainer.world_size > 1 and loop._should_accumulate()
-        return not (amid_step or loop._is_training_done or loop._should_check_val_fx(fetcher))
+        amid_step = trainer.world_size > 1 and trainer.fit_loop.epoch_loop._should_accumulate()
+        return next_is_a_batch(trainer) and not amid_step
 
     def _stop(self, trainer: L.Trainer) -> None:
         # The loops look at it when the batch or epoch is over, on all ranks alike.
@@ -161,44 +158,6 @@ class StopOnSignal(L.Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
-
-
-class Agreement:
-    """What all ranks know of what any of them was asked.
-
-    The answer to a question is read when the next one is asked, when it has long been there: no
-    host waits for its device, or for a rank that is less than a batch behind.
-
-    Args:
-        device: of this rank.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._flag = torch.zeros((), dtype=torch.int32, device=device)
-        self._host = torch.zeros((), dtype=torch.int32, pin_memory=device.type == "cuda")
-        self._event = torch.cuda.Event() if device.type == "cuda" else None
-        self._work: Any = None
-
-    def ask(self, number: int) -> int:
-        """The greatest number of all ranks when they last asked; all must call this together."""
-        before = self.answer()
-        self._flag.fill_(number)
-        self._work = distributed.all_reduce(self._flag, distributed.ReduceOp.MAX, async_op=True)
-        if self._event is not None:
-            self._work.wait()  # the device's stream does, not the host
-            self._host.copy_(self._flag, non_blocking=True)
-            self._event.record()
-        return before
-
-    def answer(self) -> int:
-        """The greatest number of the last question, waiting for it."""
-        if self._work is None:
-            return 0
-        if self._event is not None:
-            self._event.synchronize()
-            return int(self._host)
-        self._work.wait()
-        return int(self._flag)
 
 
 def _save(trainer: L.Trainer, module: L.LightningModule, reason: BaseException) -> None:

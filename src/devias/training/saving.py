@@ -9,6 +9,7 @@ import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from devias.errors import ConfigError
+from devias.training.agreement import Agreement, agreement_of
 
 
 class LastCheckpoint(ModelCheckpoint):
@@ -42,11 +43,13 @@ class LastCheckpoint(ModelCheckpoint):
         self._written = 0, 0.0
         """Optimizer steps and time when the file was written, or training started."""
         self._rows_wait = False
+        self._agreement: Agreement | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Count steps and time from here."""
         super().on_train_start(trainer, pl_module)
         self._written = trainer.global_step, time.monotonic()
+        self._agreement = agreement_of(trainer)
 
     def on_train_batch_start(
         self, trainer: L.Trainer, pl_module: L.LightningModule, batch: Any, batch_idx: int
@@ -65,9 +68,10 @@ class LastCheckpoint(ModelCheckpoint):
         batch_idx: int,
     ) -> None:
         """Save if it is due, all ranks or none."""
-        if self._should_skip_saving_checkpoint(trainer) or not is_between_steps(trainer):
+        amid_step = trainer.fit_loop.epoch_loop._should_accumulate()
+        if self._should_skip_saving_checkpoint(trainer) or amid_step:
             return
-        if not self._is_due(trainer):
+        if not (next_is_a_batch(trainer) and self._is_due(trainer)):
             return
         # After the step all ranks have the same weights.
         if not all(parameter.isfinite().all() for parameter in pl_module.parameters()):
@@ -86,28 +90,27 @@ class LastCheckpoint(ModelCheckpoint):
         if self.every_minutes is None:
             return False
         late = time.monotonic() - moment >= 60 * self.every_minutes
-        return trainer.strategy.reduce_boolean_decision(late, all=False)  # clocks may differ
+        # Clocks differ; and the ranks learn of each other's one step late, without waiting.
+        return bool(self._agreement.ask(int(late))) if self._agreement else late
 
     def _save_checkpoint(self, trainer: L.Trainer, filepath: str) -> None:
         write_rows(trainer)
         super()._save_checkpoint(trainer, filepath)
         self._written = trainer.global_step, time.monotonic()
+        if self._agreement:
+            self._agreement.forget()
 
 
-def is_between_steps(trainer: L.Trainer) -> bool:
-    """Whether, at the end of a batch, the optimizer has stepped and the next batch comes next.
+def next_is_a_batch(trainer: L.Trainer) -> bool:
+    """Whether, at the end of a batch, another one comes next.
 
     Lightning passes over a validation that would follow the batch that a run goes on after.
     """
     loop = trainer.fit_loop.epoch_loop
     fetcher = trainer.fit_loop._data_fetcher
     assert fetcher is not None
-    return not (
-        loop._should_accumulate()
-        or loop._is_training_done
-        or trainer.should_stop
-        or loop._should_check_val_fx(fetcher)
-    )
+    ends = loop._is_training_done or trainer.should_stop
+    return not (ends or loop._should_check_val_fx(fetcher))
 
 
 def write_rows(trainer: L.Trainer) -> None:

@@ -58,7 +58,9 @@ def curves_figure(curves: Mapping[str, Sequence[Curve]], title: str) -> Figure:
         color = COLORS[place % len(COLORS)]
         for number, curve in enumerate(seeds):
             steps, values = zip(*curve, strict=True)
-            axes.plot(steps, values, color=color, label="" if number else name, linewidth=1.4)
+            alone = "o" if len(steps) == 1 else None  # no line leads to it
+            label = "" if number else name
+            axes.plot(steps, values, color=color, label=label, linewidth=1.4, marker=alone)
     axes.set_xlabel("step", color=MUTED)
     axes.set_title(title, loc="left", weight="bold")
     axes.grid(color=FAINT, linewidth=0.6)
