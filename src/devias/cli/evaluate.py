@@ -116,6 +116,7 @@ def evaluate(
     from devias.reporting.predictions import PREDICTIONS_FILE, save_predictions
     from devias.reporting.results import RESULT_FILE, paper_rows
     from devias.reporting.tables import results_table
+    from devias.reporting.tracking import track_result
     from devias.training.checkpoints import reading_weights
     from devias.training.trainer import part_tested, trainer_errors
 
@@ -139,6 +140,7 @@ def evaluate(
         result.intervals = {name: list(interval) for name, interval in found.items()}
         save_predictions(run.folder / PREDICTIONS_FILE, run.data, run.module.predictions)
         result.save(run.folder / RESULT_FILE)
+        track_result(run.trainer.loggers, result, run.folder, checkpoint)
         results_table([result, *paper_rows(result, protocol.paper)]).print()
     return result
 

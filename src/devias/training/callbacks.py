@@ -11,7 +11,7 @@ from typing import Any
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.loggers import CSVLogger
 from omegaconf import OmegaConf
 from torch import Tensor, distributed
 
@@ -140,19 +140,23 @@ class StoreConfig(L.Callback):
     """Make every checkpoint describe itself: the composed configuration and the architecture.
 
     YAML text and plain values keep checkpoints loadable with `torch.load(weights_only=True)`.
-    W&B gets the configuration, too, to filter and compare runs by.
+    Trackers get the configuration, too, to filter and compare runs by.
     """
 
     key, layout_key = "devias_config", "devias_layout"
 
     def __init__(self, yaml: str) -> None:
         self.yaml = yaml
+        self._handed_on = False
 
-    def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Hand the configuration to W&B."""
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Hand the configuration to trackers, before training and before a test alone."""
+        if self._handed_on:
+            return
+        self._handed_on = True
         config: Any = OmegaConf.to_container(OmegaConf.create(self.yaml), resolve=True)
         for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger):
+            if not isinstance(logger, CSVLogger):  # config.yaml stands beside it
                 logger.log_hyperparams(config)
 
     def on_save_checkpoint(

@@ -93,6 +93,10 @@ class ActionSceneModule(L.LightningModule):
         self.log_dict({**logged, "loss/total": loss.detach()}, batch_size=len(batch))
         return {"loss": loss, "terms": values}
 
+    def on_train_epoch_end(self) -> None:
+        """Log the weights of the loss terms, which terms may change."""
+        self.log_dict({f"weight/{name}": term.weight for name, term in self.losses.items()})
+
     def _predict_views(self, batch: ClipBatch) -> SlotPrediction:
         """The prediction for the clips, with that for their second view where there is one."""
         if batch.second_view is None:
