@@ -11,7 +11,8 @@ from hydra.core.hydra_config import HydraConfig
 
 from devias import cli
 from devias.cli import COMMANDS
-from devias.cli.command import FULL_ERROR, command, command_line
+from devias.cli.command import FULL_ERROR, command, command_line, sweep_launcher
+from devias.config.compose import finalize_config
 from devias.errors import DeviasError
 
 
@@ -155,3 +156,29 @@ def test_the_modules_of_before_are_the_commands(tmp_path):
             cwd=tmp_path, capture_output=True, text=True, check=True,
         )  # fmt: skip
         assert help_text.stdout
+
+
+def test_jobs_of_a_sweep_lie_where_their_own_words_say(tmp_path, monkeypatch):
+    """Each may have other words, and is told as a call of its own."""
+    seen = []
+
+    @command("train")
+    def train(config):
+        finalize_config(config)
+        seen.append((config.paths.run_dir, config.names.model, command_line()))
+        if config.seed == 2:
+            raise DeviasError("diverged")
+
+    monkeypatch.setattr(sys, "argv", ["/bin/devias", "tables", "run"])
+    jobs = [["seed=1", "names.model=x", f"paths.run_dir={tmp_path / 'own'}"], ["seed=2"], []]
+    words = [f"hydra.sweep.dir={tmp_path / 'sweep'}", "experiment=synthetic"]
+    with sweep_launcher(train, "train", words) as launcher:
+        ends = launcher.launch(jobs, 4)
+    folders = [tmp_path / "own", tmp_path / "sweep" / "5", tmp_path / "sweep" / "6"]
+    assert [folder for folder, _, _ in seen] == [str(folder) for folder in folders]
+    assert [model for _, model, _ in seen] == ["x", "devias", "devias"]
+    assert seen[0][2] == f"devias train seed=1 names.model=x paths.run_dir={folders[0]}"
+    assert [end.status.name for end in ends] == ["COMPLETED", "FAILED", "COMPLETED"]
+    with pytest.raises(DeviasError, match="diverged"):
+        _ = ends[1].return_value
+    assert sys.argv == ["/bin/devias", "tables", "run"]

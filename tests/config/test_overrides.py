@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from devias.config.overrides import is_override, near_key, normalize_overrides
+from devias.config.overrides import as_value, is_override, near_key, normalize_overrides, quoted
 
 
 @pytest.mark.parametrize(
@@ -68,3 +68,18 @@ def test_the_nearest_key(key, answer):
 def test_overrides_are_told_from_flags():
     words = ["seed=1", "--cfg", "job", "~loss.action", "--config-dir=x", "+a=1"]
     assert [is_override(word) for word in words] == [True, False, False, True, False, True]
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=12) | st.text("'\\\\\"a ,=$[{~", max_size=9))
+def test_any_text_is_a_value_in_quotes_and_plain_where_it_can_be(text):
+    for written in (quoted(text), as_value(text)):
+        override = OverridesParser.create().parse_override(f"key={written}")
+        assert not override.is_sweep_override()
+        assert override.value() == text
+        assert isinstance(override.value(), str)
+
+
+def test_a_value_needs_no_quotes_that_reads_as_itself():
+    assert as_value("/a/b-c_1.x") == "/a/b-c_1.x"
+    assert as_value("Two-Token") == "Two-Token"
+    assert (as_value("a, b"), as_value("true"), as_value("3")) == ("'a, b'", "'true'", "'3'")

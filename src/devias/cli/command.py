@@ -14,14 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from devias.cli import completion
-from devias.cli.messages import explain, explain_words
 from devias.config import config_dir
-from devias.config.compose import register_resolvers
+from devias.config.compose import own_hydra, register_resolvers
+from devias.config.messages import explain, explain_words
 from devias.config.overrides import is_override, normalize_overrides
 from devias.sweeps.jobs import AT_LAUNCH, FULL_ERROR, JobFailedError
 
@@ -82,6 +86,41 @@ def command_line() -> str:
     words = ["devias"] if program in PROGRAMS else ["python", "-m", f"devias.{program}"]
     added = shlex.split(os.environ.get(AT_LAUNCH, ""))
     return shlex.join([*words, *(word for word in sys.argv[1:] if word not in added)])
+
+
+@contextmanager
+def sweep_launcher(
+    program: Callable[..., None], config_name: str, words: Sequence[str]
+) -> Iterator[Launcher]:
+    """What `devias <config_name> --multirun <words>` would start its jobs with.
+
+    For sweeps whose jobs have lists of words of their own; within the context this process looks as
+    if it had been called with that command line.
+
+    Args:
+        program: the command, as `command` made it.
+        config_name: its configuration and name.
+        words: those that choose the launcher are heeded; jobs are given theirs at each launch.
+
+    Raises:
+        hydra.errors.HydraException: no configuration can be composed of the words.
+    """
+    register_resolvers()
+    full_error = os.environ.get(FULL_ERROR, "0")
+    argv = [sys.argv[0], config_name, "--multirun", *words]
+    with own_hydra(), _process(argv, full_error):
+        job = _Job(inspect.unwrap(program))
+        with hydra.initialize_config_dir(config_dir(), job_name=config_name, version_base="1.3"):
+            composer = GlobalHydra.instance().hydra
+            assert composer is not None
+            config = composer.compose_config(
+                config_name, [*words, "hydra.mode=MULTIRUN"], run_mode=RunMode.MULTIRUN
+            )
+            HydraConfig.instance().set_config(config)
+            context = HydraContext(composer.config_loader, Callbacks(config))
+            yield Plugins.instance().instantiate_launcher(
+                hydra_context=context, task_function=job, config=config
+            )
 
 
 class _Job:

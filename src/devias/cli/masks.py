@@ -22,9 +22,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from devias.cli.command import command
-from devias.cli.messages import explain_words
 from devias.config import config_dir
 from devias.config.compose import compose_plain
+from devias.config.messages import explain_words
 from devias.errors import ConfigError
 
 if TYPE_CHECKING:

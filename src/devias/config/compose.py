@@ -59,7 +59,7 @@ def compose(*overrides: str, config_name: str = "train") -> DictConfig:
     Raises:
         hydra.errors.HydraException: an override names no key or option.
     """
-    with _own_hydra():
+    with own_hydra():
         config = _compose(config_name, overrides)
         if "names" in config:
             finalize_config(config)
@@ -68,7 +68,7 @@ def compose(*overrides: str, config_name: str = "train") -> DictConfig:
 
 def compose_plain(config_name: str, overrides: Iterable[str]) -> DictConfig:
     """One of the shipped configurations with overrides, as written; inside a command, too."""
-    with _own_hydra():
+    with own_hydra():
         return _compose(config_name, overrides)
 
 
@@ -78,7 +78,7 @@ def compose_raw(*overrides: str) -> tuple[DictConfig, dict[str, str | None]]:
 
     Interpolations of Hydra's own, `${hydra:…}`, do not resolve in it.
     """
-    with _own_hydra():
+    with own_hydra():
         config = _compose("train", overrides)
         return config, dict(HydraConfig.get().runtime.choices)
 
@@ -86,13 +86,14 @@ def compose_raw(*overrides: str) -> tuple[DictConfig, dict[str, str | None]]:
 def finalize_config(config: DictConfig) -> None:
     """Fix the values that follow from this call or this machine, as Hydra's own are known now.
 
+    A job of a sweep lies in the sweep's folder, unless its own `paths.run_dir` is given.
     The stored configuration is then complete: environment, time and choices are written out, plain
     interpolations stay. The run gets its hash, and its label where the user gave none.
     """
     runtime = HydraConfig.get()
     if config.names.experiment is None:
         config.names.experiment = "none"
-    if runtime.mode == RunMode.MULTIRUN:
+    if runtime.mode == RunMode.MULTIRUN and not _is_given("paths.run_dir"):
         config.paths.run_dir = runtime.runtime.output_dir
     config.paths.run_dir = str(Path(config.paths.run_dir).absolute())
     label, config.names.run_id = name_run(config)
@@ -109,12 +110,17 @@ def name_run(config: DictConfig) -> tuple[str, str]:
     `two_token augment=fame num_slots=3`.
     """
     run_id = identity.run_id(config)
-    overrides = HydraConfig.get().overrides.task
-    if any(override.lstrip("+").startswith("names.model=") for override in overrides):
+    if _is_given("names.model"):
         return str(config.names.model), run_id
     choices, reference = _reference(HydraConfig.get().runtime.choices)
     words = [str(config.names.model), *choices, *identity.changes(config, reference)]
     return " ".join(words), run_id
+
+
+def _is_given(key: str) -> bool:
+    """Whether an override of this call, or of this job of a sweep, sets a key."""
+    words = HydraConfig.get().overrides.task
+    return any(word.lstrip("+").startswith(f"{key}=") for word in words)
 
 
 def freeze(config: DictConfig | ListConfig) -> None:
@@ -148,7 +154,7 @@ def register_resolvers() -> None:
 
 
 @contextmanager
-def _own_hydra() -> Iterator[None]:
+def own_hydra() -> Iterator[None]:
     """Fresh global objects of Hydra, and afterwards those from before."""
     kinds: tuple[type, ...] = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
     instances: dict[Any, Any] = Singleton._instances

@@ -78,6 +78,22 @@ def _readable(key: str, value: str) -> str:
     return key + value
 
 
+def quoted(text: str) -> str:
+    """A text as a value of Hydra's grammar, whatever stands in it but `${`."""
+    ends = re.compile(r"(\\*)('|\Z)")  # backslashes count where a quote follows
+    return "'" + ends.sub(lambda end: 2 * end[1] + ("\\'" if end[2] else ""), text) + "'"
+
+
+def as_value(text: str) -> str:
+    """A text as a value of Hydra's grammar, in quotes only where these are needed."""
+    try:
+        override = OverridesParser.create().parse_override(f"key={text}")
+    except HydraException:
+        return quoted(text)
+    plain = not override.is_sweep_override() and override.value() == text and text[:1] not in "'\""
+    return text if plain else quoted(text)
+
+
 def near_key(key: str, config: DictConfig) -> str:
     """`; did you mean <a key of the configuration>?` for one that it lacks.
 

@@ -3,7 +3,7 @@
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from devias.cli.messages import explain
+from devias.config.messages import explain
 from devias.data.dataset import TooManyBadVideos
 from devias.data.readers import VideoError
 
