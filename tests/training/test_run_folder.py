@@ -10,7 +10,7 @@ import pytest
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import OmegaConf
 
-from devias.training.run_folder import RunFolderError, _make_new, claimed_folder
+from devias.training.run_folder import RunFolderError, _make_new, claimed_folder, is_held
 from helpers import write_text
 
 HOLD = """
@@ -46,8 +46,10 @@ def test_a_folder_is_one_process_s_until_it_dies(tmp_path):
         assert other.stdout.readline() == b"held\n"
         with pytest.raises(RunFolderError, match=rf"another run is writing to {folder}"):
             claimed_folder(settings(folder)).__enter__()
+        assert is_held(folder)
         other.kill()
         other.wait()
+        assert not is_held(folder)
         with claimed_folder(settings(folder)) as claimed:
             assert claimed == folder
     finally:
@@ -63,6 +65,18 @@ def test_what_a_killed_run_was_writing_is_removed_at_the_next_start(tmp_path):
         there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     # An evaluation holds no lock, and may be writing now.
     assert there == {*kept, ".lock", "train.log"}
+
+
+def test_looking_whether_a_folder_is_held_does_not_let_it_go(tmp_path):
+    """Closing any file of a lock frees a process's own lock of it."""
+    assert not is_held(tmp_path / "none")
+    with claimed_folder(settings(tmp_path)):
+        assert is_held(tmp_path)
+        code = "from pathlib import Path; from devias.training.run_folder import is_held as held\n"
+        code += f"print(held(Path({str(tmp_path)!r})))"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert other.stdout == "True\n"
+    assert not is_held(tmp_path)
 
 
 def test_a_new_folder_is_nobody_else_s(tmp_path):

@@ -6,9 +6,12 @@ import fcntl
 import itertools
 import logging
 import os
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from omegaconf import DictConfig
@@ -22,6 +25,13 @@ LOCK_FILE = ".lock"
 LOG_FILE = "train.log"
 _RANK_ZERO = "DEVIAS_RANK_ZERO_RUN_DIR"
 """Environment variable that tells the processes which rank 0 starts where it runs."""
+HELD_MESSAGE = "another run is writing to"
+"""How the message of a `RunFolderError` begins."""
+
+_held: set[Path] = set()
+"""The folders that this process holds."""
+_guard = threading.Lock()
+"""While a lock file is opened, locked or closed: closing one frees the process's own lock of it."""
 
 
 class RunFolderError(DeviasError, FileExistsError):
@@ -73,22 +83,61 @@ def _make_new(folder: Path) -> Path:
     raise AssertionError("there are numbers enough")
 
 
+def is_held(folder: Path) -> bool:
+    """Whether a run is writing to a folder at this moment, in this process or another."""
+    folder = folder.absolute()
+    with _guard:
+        if folder in _held:
+            return True
+        try:
+            file = (folder / LOCK_FILE).open("r")
+        except OSError:
+            return False
+        with file:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except (BlockingIOError, PermissionError):
+                return True
+            except OSError:  # it cannot be locked at all
+                return False
+    return False
+
+
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LOCK_FILE).open("a") as file:
+    with _guard:
+        file = (folder / LOCK_FILE).open("a")
+        try:
+            _lock(folder, file)
+        except RunFolderError:
+            file.close()
+            raise
+        _held.add(folder)
+    try:
+        yield
+    finally:
+        with _guard:
+            _held.discard(folder)
+            file.close()
+
+
+def _lock(folder: Path, file: IO[str]) -> None:
+    for last in (False, False, True):
         try:
             # A POSIX lock is this process's alone. One of `flock` would be shared with the workers
             # forked from it, which outlive a killed run by seconds.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
         except (BlockingIOError, PermissionError):
-            raise RunFolderError(
-                f"another run is writing to {folder}: wait for its end, or choose another "
-                "paths.run_dir"
-            ) from None
+            if last:
+                raise RunFolderError(
+                    f"{HELD_MESSAGE} {folder}: wait for its end, or choose another paths.run_dir"
+                ) from None
+            time.sleep(0.02)  # it may be somebody who only looks, with `is_held`
         except OSError as error:
             log.warning("%s cannot be locked: start no other run in it (%s)", folder, error)
-        yield
+            return
 
 
 class _RunLog(logging.FileHandler):
