@@ -1,9 +1,13 @@
-"""The paper's result table: in the terminal, as Markdown and as CSV."""
+"""The paper's result table: in the terminal, as Markdown and as CSV.
+
+`devias.reporting.table_formats` has LaTeX and HTML.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from statistics import fmean, stdev
 
 from rich import box
@@ -15,6 +19,8 @@ from devias.reporting.results import RunResult, group_runs
 from devias.reporting.text_tables import csv_table, markdown_table
 
 MISSING = "–"
+CROSSED = ("A-S", "S-A")
+"""What a slot tells of the other slot's label: the less the better."""
 LABEL_WIDTH = 10
 """The least width of a label that is wrapped, in characters."""
 
@@ -54,6 +60,15 @@ def composition_columns(scene_topk: int = 1) -> tuple[Column, ...]:
     return tuple(Column(name, metric, higher_is_better=False) for name, metric in names.items())
 
 
+def column_of(metric: str, title: str | None = None) -> Column:
+    """The column of any metric, called as in the tables above or, unknown to them, as itself."""
+    for topk in (1, 5):
+        for column in (*headline_columns(topk), *composition_columns(topk)):
+            if column.metric == metric:
+                return replace(column, title=title or column.title)
+    return Column(title or metric, metric, higher_is_better=metric not in CROSSED)
+
+
 @dataclass(frozen=True)
 class Cell:
     """Mean and sample standard deviation over seeds, as fractions."""
@@ -63,6 +78,8 @@ class Cell:
     """`None` with one seed."""
     best: bool = False
     """Whether no other row of the column is better."""
+    second: bool = False
+    """Whether only the best are better; told where a table asks for it."""
     interval: tuple[float, float] | None = None
     """Of the one seed's number, by the choice of videos."""
 
@@ -91,6 +108,47 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class RowSource:
+    """What stands beside a row's numbers."""
+
+    group: str = ""
+    """The heading that it stands below with its neighbors of the same group."""
+    paper: Sequence[float | None] = ()
+    """The paper's numbers in per cent, one a column."""
+    commits: str = ""
+    command: str = ""
+    """That repeats its first seed."""
+
+
+@dataclass(frozen=True)
+class CellStyle:
+    """How a format writes a cell; `{}` stands for what is marked."""
+
+    best: str
+    second: str
+    interval: str
+    """Goes behind the number."""
+    paper: str = " [{}]"
+    number: Callable[[str], str] = str
+    """Writes a number's signs."""
+
+    def write(self, cell: Cell | None, paper: float | None = None) -> str:
+        """A cell, and beside it the paper's number in per cent."""
+        text = MISSING
+        if cell is not None:
+            text = self.number(str(cell))
+            if cell.best or cell.second:
+                text = (self.best if cell.best else self.second).format(text)
+            if cell.range:
+                text += self.interval.format(cell.range)
+        return text if paper is None else text + self.paper.format(self.number(per_cent(paper)))
+
+
+TERMINAL = CellStyle("[bold green]{}[/]", "[underline]{}[/]", "\n{}", "\n\\[{}]")
+MARKDOWN = CellStyle("**{}**", "<u>{}</u>", " ({})")
+
+
+@dataclass(frozen=True)
 class ResultsTable:
     """Rows of cells under named columns; all numbers are shown in per cent."""
 
@@ -103,6 +161,30 @@ class ResultsTable:
     """The name of the protocol that all numbers are of."""
     remarks: Sequence[str] = ()
     """What sets some of the results apart, as evaluation sets that were absent."""
+    title: str = ""
+    sources: Sequence[RowSource] = ()
+    """Where given, one a row."""
+
+    def sections(self) -> list[tuple[str, list[tuple[list[str], list[Cell | None], RowSource]]]]:
+        """Neighboring rows of one group, below its name."""
+        rows = zip(self.rows, self.sources or [RowSource()] * len(self.rows), strict=True)
+        filled = [
+            (labels, cells, replace(source, paper=source.paper or [None] * len(cells)))
+            for (labels, _, cells), source in rows
+        ]
+        return [(name, [*part]) for name, part in groupby(filled, lambda row: row[2].group)]
+
+    def cells(self, style: CellStyle, place: int | None = None) -> list[list[str]]:
+        """The numbers as a format writes them, row by row; of all columns or of one."""
+        return [
+            [
+                style.write(cell, paper)
+                for at, (cell, paper) in enumerate(zip(cells, source.paper, strict=True))
+                if place in (None, at)
+            ]
+            for _, rows in self.sections()
+            for _, cells, source in rows
+        ]
 
     def to_rich(self) -> Table:
         """For the terminal; the best of each column is bold.
@@ -110,28 +192,31 @@ class ResultsTable:
         Where it is too wide the labels are wrapped, never the numbers.
         """
         table = Table(
+            title=escape(self.title) or None,
+            title_justify="left",
             box=box.SIMPLE_HEAD,
             show_edge=False,
             padding=0,
             caption=escape(self.caption),
             caption_justify="left",
         )
-        for title in self.label_titles:
-            table.add_column(f"\n{title}", overflow="fold", min_width=LABEL_WIDTH)
+        for place, title in enumerate(self.label_titles):
+            longest = max(len(text) for text in (title, *(row[0][place] for row in self.rows)))
+            table.add_column(f"\n{title}", overflow="fold", min_width=min(LABEL_WIDTH, longest))
+        plain = replace(TERMINAL, best="{}", second="{}", paper="\n[{}]")
         for place, column in enumerate(self.columns):
             # In two lines, so that a model and six columns of "81.3 ± 0.4" fit 80 characters.
-            title = f"{column.title} {_arrow(column)}".replace(" ", "\n", 1)
-            shown = [
-                *title.split("\n"),
-                *(_mark(cells[place], "", "") for _, _, cells in self.rows),
-                *(cell.range for _, _, cells in self.rows if (cell := cells[place])),
-            ]
-            width = max(map(len, shown))
+            title = f"{column.title} {arrow(column)}".replace(" ", "\n", 1)
+            written = [line for row in self.cells(plain, place) for line in row[0].split("\n")]
+            width = max(map(len, [*title.split("\n"), *written]))
             table.add_column(title, justify="right", no_wrap=True, width=width)
-        for labels, _, cells in self.rows:
-            table.add_row(
-                *map(escape, labels), *(_mark(cell, "[bold green]", "[/]", "\n") for cell in cells)
-            )
+        numbers = iter(self.cells(TERMINAL))
+        for name, rows in self.sections():
+            if name:
+                table.add_section()
+                table.add_row(f"[italic]{escape(name)}[/]")
+            for labels, _, _ in rows:
+                table.add_row(*map(escape, labels), *next(numbers))
         return table
 
     def print(self, console: Console | None = None) -> None:
@@ -145,45 +230,74 @@ class ResultsTable:
 
     def to_markdown(self) -> str:
         """As a Markdown table; the best of each column is bold."""
-        titles = [f"{column.title} {_arrow(column)}" for column in self.columns]
-        rows = (
-            [*labels, *(_mark(cell, "**", "**", " ") for cell in cells)]
-            for labels, _, cells in self.rows
-        )
+        titles = [f"{column.title} {arrow(column)}" for column in self.columns]
+        numbers = iter(self.cells(MARKDOWN))
+        lines = []
+        for name, rows in self.sections():
+            if name:
+                lines.append([f"*{name}*", *[""] * (len(self.label_titles) + len(titles) - 1)])
+            lines += [[*labels, *next(numbers)] for labels, _, _ in rows]
+        head = f"### {self.title}\n\n" if self.title else ""
         titles = [*self.label_titles, *titles]
-        return f"{markdown_table(titles, rows, len(self.label_titles))}\n{self.caption}\n"
+        table = markdown_table(titles, lines, len(self.label_titles))
+        remarks = "".join(f"- {remark}\n" for remark in self.remarks)
+        return f"{head}{table}\n{self.summary}\n" + (f"\n{remarks}" if remarks else "")
 
     def to_csv(self) -> str:
         """As CSV with a mean and a standard deviation column for each metric, empty if missing.
 
-        Where some number has an interval there are columns of its bounds as well.
+        Where some number has an interval there are columns of its bounds as well, and where rows
+        have sources, those.
         """
         kinds = ["{}", "± {}", *(("{} from", "{} to") if self._has_intervals else ())]
         titles = [kind.format(column.title) for column in self.columns for kind in kinds]
         rows = []
         for labels, seeds, cells in self.rows:
             numbers = [
-                "" if value is None else f"{100 * value:.1f}"
+                "" if value is None else per_cent(100 * value, "-")
                 for cell in cells
                 for value in _values(cell)[: len(kinds)]
             ]
             rows.append([*labels, seeds, *numbers])
-        return csv_table([*self.label_titles, "Seeds", *titles], rows)
+        titles = [*self.label_titles, "Seeds", *titles]
+        if self.sources:
+            titles += [*(f"{column.title}, paper" for column in self.columns)]
+            titles += ["Group", "Commit", "Command"]
+            for row, (_, _, source) in zip(rows, self._flat(), strict=True):
+                row += ["" if n is None else per_cent(n, "-") for n in source.paper]
+                row += [source.group, source.commits, source.command]
+        return csv_table(titles, rows)
+
+    def _flat(self) -> list[tuple[list[str], list[Cell | None], RowSource]]:
+        return [row for _, rows in self.sections() for row in rows]
 
     @property
     def _has_intervals(self) -> bool:
         return any(cell and cell.interval for _, _, cells in self.rows for cell in cells)
 
     @property
+    def _has_paper(self) -> bool:
+        return any(number is not None for source in self.sources for number in source.paper)
+
+    @property
     def caption(self) -> str:
-        """The protocol, the seeds, and what sets some results apart."""
-        seeds = sorted({seeds for _, seeds, _ in self.rows})
+        """The summary, and what sets some results apart."""
+        return "\n".join([self.summary, *self.remarks])
+
+    @property
+    def summary(self) -> str:
+        """The protocol, and what is shown of how many seeds."""
+        seeds = sorted({seeds for _, seeds, _ in self.rows if seeds}) or [0]
         counts = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-        shown = f"mean ± standard deviation over {counts} seeds" if seeds != [1] else "one seed"
+        shown = f"mean ± standard deviation over {counts} seeds"
+        if seeds[-1] < 2:
+            shown = "one seed" if seeds[-1] else "no result"
         if self._has_intervals:
             shown += "; ranges are 95 % intervals over videos"
+        if self._has_paper:
+            shown += "; the paper's in square brackets"
         protocol = f"Protocol {self.protocol}; per" if self.protocol else "Per"
-        return "\n".join([f"{protocol} cent; {shown}.", *self.remarks])
+        return f"{protocol} cent; {shown}."
 
 
 def results_tables(
@@ -232,7 +346,7 @@ def results_table(
     cells = {
         key: [Cell.of(column.metric, runs) for column in columns] for key, runs in groups.items()
     }
-    ranked = _mark_best(list(cells.values()), columns)
+    ranked = mark_best(list(cells.values()), columns)
     # Experiment and data are shown only where they tell rows apart.
     names = ("Experiment", "Data", "Model")
     shown = [i for i in range(3) if i == 2 or len({key[i] for key in groups}) > 1]
@@ -244,7 +358,7 @@ def results_table(
             for (key, runs), row in zip(groups.items(), ranked, strict=True)
         ],
         results[0].protocol,
-        _remarks(results),
+        remarks(results),
     )
 
 
@@ -255,45 +369,45 @@ def _lower_columns(results: Sequence[RunResult]) -> list[Column]:
     return [Column(title.capitalize(), m, higher_is_better=False) for m, title in titles.items()]
 
 
-def _remarks(results: Sequence[RunResult]) -> list[str]:
+def remarks(results: Sequence[RunResult]) -> list[str]:
     """Which sets were absent from which results, and what else is particular to one."""
     absent = dict.fromkeys(name for result in results for name in result.absent)
-    remarks = [f"Absent where it was measured: {', '.join(absent)}."] if absent else []
+    told = [f"Absent where it was measured: {', '.join(absent)}."] if absent else []
     for r in results:
-        remarks += [
+        told += [
             f"{r.row}: unreadable videos of {name} that are left out: {len(videos)}."
             for name, videos in r.skipped.items()
         ]
-    return list(dict.fromkeys([*remarks, *(f"{r.row}: {n}" for r in results for n in r.notes)]))
+    return list(dict.fromkeys([*told, *(f"{r.row}: {n}" for r in results for n in r.notes)]))
 
 
-def _mark_best(rows: list[list[Cell | None]], columns: Sequence[Column]) -> list[list[Cell | None]]:
-    """Mark the best cells of each column by what is shown, so that equal figures are equal."""
+def mark_best(
+    rows: list[list[Cell | None]], columns: Sequence[Column], seconds: bool = False
+) -> list[list[Cell | None]]:
+    """Mark the best cells of each column by what is shown, so that equal figures are equal.
+
+    Args:
+        rows: of one table.
+        columns: say what is better.
+        seconds: mark those that come next as well.
+    """
     if len(rows) < 2:
         return rows
-    best = [
-        (max if column.higher_is_better else min)(
-            (round(cell.mean, 3) for cell in cells if cell), default=None
-        )
-        for column, cells in zip(columns, zip(*rows, strict=True), strict=True)
-    ]
-    return [
-        [
-            cell and replace(cell, best=round(cell.mean, 3) == top)
-            for cell, top in zip(row, best, strict=True)
-        ]
-        for row in rows
-    ]
+    marked = [[*row] for row in rows]
+    for place, column in enumerate(columns):
+        shown = {round(cell.mean, 3) for row in rows if (cell := row[place])}
+        ranked = [*sorted(shown, reverse=column.higher_is_better), None, None]
+        for row in marked:
+            if cell := row[place]:
+                value = round(cell.mean, 3)
+                second = seconds and value == ranked[1]
+                row[place] = replace(cell, best=value == ranked[0], second=second)
+    return marked
 
 
-def _mark(cell: Cell | None, before: str, after: str, gap: str = "") -> str:
-    """The number, marked if it is the best, and behind a gap, if one is given, its interval."""
-    if cell is None:
-        return MISSING
-    number = f"{before}{cell}{after}" if cell.best else str(cell)
-    if not gap or not cell.range:
-        return number
-    return number + gap + (cell.range if gap == "\n" else f"({cell.range})")
+def per_cent(value: float, minus: str = "−") -> str:
+    """A number in per cent with one decimal."""
+    return f"{value:.1f}".replace("-", minus)
 
 
 def _values(cell: Cell | None) -> list[float | None]:
@@ -303,5 +417,6 @@ def _values(cell: Cell | None) -> list[float | None]:
     return [cell.mean, cell.std, *(cell.interval or (None, None))]
 
 
-def _arrow(column: Column) -> str:
+def arrow(column: Column) -> str:
+    """Which way is better."""
     return "↑" if column.higher_is_better else "↓"
