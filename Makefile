@@ -3,10 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+SYNTHETIC := experiments/synthetic.yaml
+TABLE := runs/tables/synthetic
 DEMO := runs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format wheel clean
+.PHONY: help setup demo table test test-slow lint format wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -22,6 +24,12 @@ demo: $(READY) ## Train a two-token model and DEVIAS on the synthetic benchmark;
 	$(BIN)/devias train experiment=synthetic model=two_token paths.run_dir=$(DEMO)/two_token
 	$(BIN)/devias train experiment=synthetic model=devias paths.run_dir=$(DEMO)/devias
 	$(BIN)/devias report $(DEMO)
+
+table: $(READY) ## Six methods, three seeds on the synthetic benchmark: table and chart (40 minutes)
+	$(BIN)/devias tables run $(SYNTHETIC) cluster=local cluster.n_jobs=2
+	$(BIN)/devias tables show $(SYNTHETIC)
+	$(BIN)/devias tables show $(SYNTHETIC) output=[$(TABLE)/synthetic.md,$(TABLE)/synthetic.html,$(TABLE)/synthetic.png]
+	$(BIN)/devias report $(TABLE)
 
 test: $(READY) ## Run the tests, on all cores (minutes)
 	$(BIN)/python -m pytest --numprocesses auto --dist loadscope

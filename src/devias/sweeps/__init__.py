@@ -1,1 +1,1 @@
-"""Many runs at once: launchers of sweeps."""
+"""Many runs for one purpose: declared tables, launchers of sweeps, searches."""
