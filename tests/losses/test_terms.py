@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import cosine_similarity
 
+from devias.errors import ConfigError
 from devias.losses import (
     ActionRecognition,
     AttentionGuidance,
@@ -205,9 +206,65 @@ def test_slot_diversity_is_the_mean_cosine_of_different_slots():
     assert cosine_similarity(stepped[0, 0], stepped[0, 1], dim=0) < math.sqrt(0.5) - 1e-3
 
 
-def test_a_single_slot_is_diverse():
+FORMS = ("cosine", "squared", "absolute", "hinge", "covariance")
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ("cosine", (0.0 + math.sqrt(0.5) - math.sqrt(0.5)) / 3),
+        ("squared", (0.0 + 0.5 + 0.5) / 3),
+        ("absolute", (0.0 + math.sqrt(0.5) + math.sqrt(0.5)) / 3),
+        ("hinge", math.sqrt(0.5) / 3),
+    ],
+)
+def test_forms_of_slot_diversity_differ_in_what_they_make_of_a_cosine(form, expected):
+    slots = torch.tensor([[[2.0, 0.0], [3.0, 3.0], [0.0, -1.0]]])  # cosines √½, 0, −√½
+    prediction = make_prediction(torch.zeros(1, 3, 2), 1, slots=slots)
+    loss = SlotDiversity(form)(prediction, roles(), make_batch())
+    assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("form", "cosine"), [("cosine", -1.0), ("squared", 0.0), ("hinge", 0.0)])
+def test_what_slots_come_to_by_descent(form, cosine):
+    slots = torch.tensor([[[1.0, 0.1, 0.2], [0.7, 0.9, -0.1]]], requires_grad=True)
+    for _ in range(300):
+        prediction = make_prediction(torch.zeros(1, 2, 2), 1, slots=slots)
+        (grad,) = torch.autograd.grad(SlotDiversity(form)(prediction, roles(), None), slots)
+        slots = (slots - 0.1 * grad).detach().requires_grad_()
+    found = cosine_similarity(slots[0, 0], slots[0, 1], dim=0).item()
+    assert found == pytest.approx(cosine, abs=0.05)
+
+
+def test_covariance_sees_what_one_slot_tells_of_the_other_whichever_slots_they_are():
+    generator = torch.Generator().manual_seed(3)
+    a, b = torch.randn(2, 200, 5, generator=generator)
+    either = torch.arange(200) % 2
+
+    def covariance(action, scene):
+        slots = torch.where(
+            either[:, None, None] == 0, torch.stack([action, scene], 1),
+            torch.stack([scene, action], 1),
+        )  # fmt: skip
+        prediction = make_prediction(torch.zeros(200, 2, 2), 1, slots=slots)
+        return SlotDiversity("covariance")(prediction, Roles(either, 1 - either), None).item()
+
+    rotation = torch.linalg.qr(torch.randn(5, 5, generator=generator))[0]
+    assert covariance(a, 7 + 3 * a @ rotation) == pytest.approx(1, abs=1e-4)
+    assert covariance(a, -a) == pytest.approx(1, abs=1e-4)  # a mirror image tells all
+    assert covariance(a, b) < 0.05
+    assert covariance(a, torch.ones(200, 5)) == 0
+
+
+def test_the_form_of_slot_diversity_is_one_of_five():
+    with pytest.raises(ConfigError, match=r"loss\.slot_diversity\.form must be one of .*hinge"):
+        SlotDiversity("cosin")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_single_slot_is_diverse(form):
     prediction = make_prediction(torch.zeros(2, 1, 3), 1)
-    assert SlotDiversity()(prediction, None, None).item() == 0
+    assert SlotDiversity(form)(prediction, None, None).item() == 0
 
 
 @pytest.mark.parametrize(
