@@ -40,6 +40,17 @@ def test_the_share_of_home_scenes_is_the_correlation(correlation, home):
     assert share == pytest.approx(home, abs=0.03)  # three standard errors of 1600 draws at 0.8
 
 
+def test_an_oracle_is_trained_on_all_pairs_and_tested_as_others_are():
+    usual, oracle = SyntheticSettings(), SyntheticSettings(oracle=True)
+    for split in FAMILIES["benchmark"].clips:
+        same = plan_split(oracle, split) == plan_split(usual, split)
+        assert same == (split != "train")
+    counts = Counter((plan.action, plan.scene) for plan in plan_split(oracle, "train"))
+    # 1600 clips over 64 pairs: 25 each, four standard deviations of 5 to either side.
+    assert len(counts) == 64
+    assert 5 < min(counts.values()) < max(counts.values()) < 45
+
+
 @pytest.mark.parametrize("split", ["train", "val_unseen", "test_unseen"])
 def test_every_action_is_shown_equally_often(split):
     counts = Counter(plan.action for plan in plan_split(SyntheticSettings(), split))
@@ -97,10 +108,14 @@ def test_other_settings_have_other_folders():
         SyntheticSettings(),
         SyntheticSettings(seed=1),
         SyntheticSettings(correlation=0.9),
+        SyntheticSettings(oracle=True),
         SyntheticSettings(family="pretrain"),
         SyntheticSettings(clips={"train": 8}),
     ]
     assert len({each.folder_name for each in drawn}) == len(drawn)
+    assert (
+        drawn[0].folder_name == "synthetic-benchmark-6ec296c37d"
+    )  # of data that lies on many disks
     assert SyntheticSettings(clips={"train": 1600}).folder_name == drawn[0].folder_name
 
 

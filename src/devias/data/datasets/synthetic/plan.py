@@ -1,6 +1,7 @@
 """Which clip shows which action in which scene: families, splits, settings.
 
-Every benchmark action a has one *home* scene and one *rare* scene; training shows it nowhere else.
+Every benchmark action a has one *home* scene and one *rare* scene; training shows it nowhere else,
+but for an oracle's.
 Scenes are taken at an offset from the action, so that every scene is home to one action, rare
 for one, and every split's pairs cover all actions and all scenes alike:
 
@@ -76,6 +77,8 @@ class SyntheticSettings:
         family: `benchmark`, or `pretrain` for other actions on other scenes.
         correlation: share of training clips in which an action appears in its home scene; the
             rest show its rare scene. Without effect on `pretrain`.
+        oracle: training shows every action in all scenes alike; what is tested stays the same. A
+            ceiling: what a model of this size learns of as many clips where scenes tell nothing.
         clips: split → number of clips, for the splits that shall differ from the default.
 
     Raises `ValueError` for an unknown family or split, a share outside [0, 1], a negative count.
@@ -84,6 +87,7 @@ class SyntheticSettings:
     seed: int = 0
     family: str = "benchmark"
     correlation: float = 0.95
+    oracle: bool = False
     clips: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
@@ -104,13 +108,14 @@ class SyntheticSettings:
         object.__setattr__(self, "clips", clips)
 
     def manifest(self) -> dict[str, object]:
-        """The settings and the generator's version as plain values."""
+        """The settings and the generator's version as plain values; no oracle is none."""
         return {
             "version": VERSION,
             "seed": self.seed,
             "family": self.family,
             "correlation": float(self.correlation),
             "clips": dict(self.clips),
+            **({"oracle": True} if self.oracle else {}),
         }
 
     @property
@@ -169,6 +174,8 @@ def _labels(
         return action, int(rng.integers(num_scenes))
     if split == "scene_only":
         return UNKNOWN, index % num_scenes
+    if split == "train" and settings.oracle:
+        return action, int(rng.integers(num_scenes))
     if split == "val_unseen":
         offset = VAL_OFFSETS[turn % len(VAL_OFFSETS)]
     elif split == "test_unseen":
