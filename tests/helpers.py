@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import av
@@ -96,3 +97,13 @@ class CrashAt(L.Callback):
                 os.kill(os.getpid(), getattr(signal, self.error))
             else:
                 raise {"bug": ZeroDivisionError, "Ctrl-C": KeyboardInterrupt}[self.error]
+
+
+class SlowDown(L.Callback):
+    """Makes batches last, so that something can happen to a run meanwhile."""
+
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        time.sleep(self.seconds)

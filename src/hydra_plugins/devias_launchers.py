@@ -6,8 +6,9 @@ Hydra loads this file whenever one of its programs starts, so the work is done e
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, configure_log
 from hydra.plugins.launcher import Launcher
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 
 class _Launcher(Launcher):
-    """What launchers share: jobs are commands, and a job that fails leaves the others alone."""
+    """What launchers share: jobs are commands, and one that fails leaves the others alone."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = settings
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -32,28 +36,39 @@ class _Launcher(Launcher):
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run all jobs and wait for them."""
+        """Run all jobs; nothing is returned of jobs that were not waited for."""
         from devias.sweeps.jobs import jobs_of, results_of
 
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         jobs = jobs_of(
             self.hydra_context, self.config, job_overrides, initial_job_idx, self.full_error
         )
-        return results_of(jobs, self.run(jobs))
+        errors = self.run(jobs)
+        return [] if errors is None else results_of(jobs, errors)
 
     @abstractmethod
-    def run(self, jobs: Sequence[Job]) -> list[str | None]:
-        """Of each job why it failed, or `None`."""
+    def run(self, jobs: Sequence[Job]) -> list[str | None] | None:
+        """Of each job why it failed, or `None`; `None` of jobs that were not waited for."""
 
 
 class LocalLauncher(_Launcher):
-    """`cluster=local`; for the arguments see `devias.sweeps.local.launch`."""
-
-    def __init__(self, n_jobs: int | None, devices: int) -> None:
-        self.n_jobs, self.devices = n_jobs, devices
+    """`cluster=local`: processes of this machine."""
 
     def run(self, jobs: Sequence[Job]) -> list[str | None]:
-        """As processes of this machine."""
-        from devias.sweeps.local import launch
+        """See `devias.sweeps.local.launch`."""
+        from devias.sweeps.jobs import settings_of
+        from devias.sweeps.local import LocalSettings, launch
 
-        return launch(jobs, self.n_jobs, self.devices)
+        return launch(jobs, settings_of(LocalSettings, self.settings))
+
+
+class SlurmLauncher(_Launcher):
+    """`cluster=slurm`: jobs of a Slurm cluster."""
+
+    def run(self, jobs: Sequence[Job]) -> list[str | None] | None:
+        """See `devias.sweeps.slurm.launch`."""
+        from devias.sweeps.jobs import settings_of
+        from devias.sweeps.slurm import SlurmSettings, launch
+
+        folder = Path(self.config.hydra.sweep.dir).absolute() / "slurm"
+        return launch(jobs, settings_of(SlurmSettings, self.settings), folder)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import hydra
@@ -11,6 +12,10 @@ from hydra.core.plugins import Plugins
 from devias.cli import main
 from devias.config import compose, config_dir
 from devias.config.compose import _own_hydra
+from devias.errors import ConfigError
+from devias.sweeps.jobs import settings_of
+from devias.sweeps.local import LocalSettings
+from devias.sweeps.slurm import SlurmSettings
 from devias.training.run import build_trainer
 from helpers import tiny_run
 
@@ -18,12 +23,17 @@ CLUSTERS = sorted(path.stem for path in (Path(config_dir()) / "cluster").glob("*
 
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
-def test_every_cluster_s_launcher_is_built_with_the_settings_below_cluster(cluster):
+def test_every_cluster_has_a_launcher_with_the_settings_below_cluster(cluster):
     with _own_hydra(), hydra.initialize_config_dir(config_dir(), version_base="1.3"):
         words = ["experiment=synthetic", f"cluster={cluster}"]
         config = hydra.compose("train", words, return_hydra_config=True)
         launcher = Plugins.instance()._instantiate(config.hydra.launcher)
-    assert vars(launcher) == dict(config.cluster)
+    kind = {"local": LocalSettings, "slurm": SlurmSettings}[cluster]
+    settings = settings_of(kind, launcher.settings)
+    assert {f.name for f in fields(kind)} == set(config.cluster)  # each is a key
+    assert settings == kind()
+    with pytest.raises(ConfigError, match=r"cluster\.setings is no setting; "):
+        settings_of(kind, {"setings": 1})
 
 
 def test_the_local_trainer_takes_what_a_job_is_given(tmp_path):

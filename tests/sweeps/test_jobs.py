@@ -56,7 +56,7 @@ def test_a_given_folder_stays_and_is_fixed_at_once(sweep, tmp_path, monkeypatch)
     assert first.folder.parent == tmp_path / "out"
     assert first.folder.name.startswith("synthetic-1-20")
     assert second.folder.name.startswith("synthetic-2-20")
-    assert first.at_launch == (f"paths.run_dir='{first.folder}'",)
+    assert first.at_launch == ("cluster=local", f"paths.run_dir='{first.folder}'")
 
 
 def test_two_jobs_of_one_folder_are_refused(sweep):
@@ -81,7 +81,7 @@ def test_the_command_of_a_result_lacks_what_the_launcher_added(sweep, monkeypatc
     (job,) = sweep(["seed=1"])
     monkeypatch.setattr(sys, "argv", ["/x/__main__.py", *job.command[3:]])
     monkeypatch.setenv(AT_LAUNCH, job.environment[AT_LAUNCH])
-    assert shlex.split(command_line()) == ["devias", "train", "cluster=local", "seed=1"]
+    assert shlex.split(command_line()) == ["devias", "train", "seed=1"]
 
 
 def test_every_failure_names_all(sweep):

@@ -8,20 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from omegaconf import OmegaConf
 
 from devias.errors import ConfigError
 from devias.sweeps import local
-from devias.sweeps.jobs import Job
+from stub_jobs import job
 
 NAMES = ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 WRITE_ENV = f"import os; print({{name: os.environ.get(name) for name in {NAMES}}})"
-
-
-def job(folder: Path, number: int, script: str) -> Job:
-    config = OmegaConf.create({"hydra": {"overrides": {"task": [f"seed={number}"]}}})
-    command = (sys.executable, "-c", script)
-    return Job(number, command, (), folder / str(number), config, label=f"seed={number}")
 
 
 @pytest.fixture
@@ -31,7 +24,7 @@ def run(tmp_path, monkeypatch):
 
     def start(*scripts, **settings):
         jobs = [job(tmp_path, number, script) for number, script in enumerate(scripts)]
-        errors = local.launch(jobs, **settings)
+        errors = local.launch(jobs, local.LocalSettings(**settings))
         return errors, [one.output.read_text() for one in jobs]
 
     return start
@@ -102,7 +95,7 @@ print('began', flush=True); time.sleep(60)
 
 
 def launch_two(folder: Path) -> None:
-    local.launch([job(folder, number, PATIENT) for number in range(2)], n_jobs=2)
+    local.launch([job(folder, number, PATIENT) for number in range(2)], local.LocalSettings(2))
 
 
 @pytest.mark.parametrize(
@@ -110,7 +103,9 @@ def launch_two(folder: Path) -> None:
     [(signal.SIGINT, 130, True), (signal.SIGTERM, 143, True), (signal.SIGKILL, -9, False)],
 )
 def test_jobs_end_with_their_launcher(tmp_path, sign, code, saved):
-    script = LAUNCH.format(path=[str(Path(__file__).parent)], folder=str(tmp_path))
+    script = LAUNCH.format(
+        path=[str(Path(__file__).parent), str(Path(__file__).parents[1])], folder=str(tmp_path)
+    )
     launcher = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
     outputs = [tmp_path / str(number) / "output.log" for number in range(2)]
     wait_for(lambda: all(o.exists() and "began" in o.read_text() for o in outputs))

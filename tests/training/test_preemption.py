@@ -11,7 +11,8 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import distributed, multiprocessing
 
 from devias.training.exact_resume import ExactResume
-from devias.training.preemption import PAUSED, StopOnSignal, exit_code_of
+from devias.training.preemption import StopOnSignal, exit_code_of
+from devias.training.ranks import PAUSED
 from stub_parts import Constant, Poison, clips, loader, stub_module, stub_trainer
 
 BATCH = clips(answers=[(0, 1), (2, 3)], labels=[(0, 1), (2, 3)])

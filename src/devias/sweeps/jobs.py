@@ -6,10 +6,10 @@ import re
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
@@ -17,7 +17,9 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from devias.config.overrides import OVERRIDE
-from devias.errors import ConfigError, DeviasError
+from devias.errors import ConfigError, DeviasError, did_you_mean
+
+Settings = TypeVar("Settings")
 
 OUTPUT_FILE = "output.log"
 """What a job prints, in its folder; one that continues adds to it."""
@@ -26,7 +28,9 @@ FULL_ERROR = "HYDRA_FULL_ERROR"
 """Environment variable: show the trace of every error."""
 
 AT_LAUNCH = "DEVIAS_AT_LAUNCH"
-"""Environment variable: the words that a launcher added to the command of a job."""
+"""Environment variable: those words of a job's command that say where it runs, not what."""
+
+OF_THE_CLUSTER = re.compile(r"\+*cluster[=.]")
 
 OF_THE_SWEEP = ("hydra.mode", "hydra.sweep", "hydra.sweeper", "hydra.launcher")
 """Settings of Hydra, and what lies below, that a job alone has no use for."""
@@ -45,7 +49,7 @@ class Job:
     command: tuple[str, ...]
     """What starts it, and after an interruption continues it."""
     at_launch: tuple[str, ...]
-    """The last words of the command: those that nobody has given."""
+    """Those words of the command that say where it runs, not what."""
     folder: Path
     """Of the run; the same whenever the job is started."""
     config: DictConfig
@@ -134,6 +138,20 @@ def jobs_of(
     ]
 
 
+def settings_of(kind: type[Settings], given: Mapping[str, Any]) -> Settings:
+    """The settings of a launcher from the keys below `cluster`.
+
+    Raises:
+        ConfigError: a key is none of them.
+    """
+    known = [part.name for part in fields(kind)]  # type: ignore[arg-type]
+    for name in given:
+        if name not in known:
+            near = did_you_mean(name, known) or ";"
+            raise ConfigError(f"cluster.{name} is no setting{near} there are {', '.join(known)}")
+    return kind(**given)
+
+
 def results_of(jobs: Sequence[Job], errors: Sequence[str | None]) -> list[JobReturn]:
     """What Hydra is told of the jobs; each failure names all.
 
@@ -163,6 +181,7 @@ def _job(context: HydraContext, config: DictConfig, overrides: Sequence[str], nu
     finally:
         HydraConfig.instance().cfg = hydra_before
     folder = folder.absolute()
+    cluster = tuple(word for word in words if OF_THE_CLUSTER.match(word))
     # A folder whose name holds the time is fixed here: the later of two words counts.
     quoted = str(folder).replace("'", "\\'")
     added = [f"paths.run_dir='{quoted}'"]
@@ -171,7 +190,7 @@ def _job(context: HydraContext, config: DictConfig, overrides: Sequence[str], nu
     return Job(
         number=number,
         command=(sys.executable, "-m", "devias", "train", *_of_hydra(made), *words, *added),
-        at_launch=tuple(added),
+        at_launch=(*cluster, *added),
         folder=folder,
         config=made,
     )

@@ -22,6 +22,16 @@ GRACE = 60.0
 """Seconds that a job has to write its last checkpoint when the sweep is ended."""
 
 
+@dataclass(frozen=True)
+class LocalSettings:
+    """How the jobs share this machine."""
+
+    n_jobs: int | None = None
+    """How many run at once; `None`: as many as there are GPUs for, else one."""
+    devices: int = 1
+    """GPUs of a job; jobs share them where there are too few."""
+
+
 @dataclass
 class _Running:
     """A job that has started."""
@@ -45,7 +55,7 @@ class _Running:
         return f"{line} ({ended})"
 
 
-def launch(jobs: Sequence[Job], n_jobs: int | None = None, devices: int = 1) -> list[str | None]:
+def launch(jobs: Sequence[Job], settings: LocalSettings) -> list[str | None]:
     """Run all jobs and wait → of each why it failed, or `None`.
 
     A job that fails leaves the others alone. Ctrl-C or SIGTERM ends all, after they have written
@@ -53,12 +63,12 @@ def launch(jobs: Sequence[Job], n_jobs: int | None = None, devices: int = 1) -> 
 
     Args:
         jobs: in the order in which they start.
-        n_jobs: how many run at once; `None`: as many as there are GPUs for, else one.
-        devices: GPUs of a job; jobs share them where there are too few.
+        settings: how they share the machine.
 
     Raises:
         ConfigError: a number is too small.
     """
+    n_jobs, devices = settings.n_jobs, settings.devices
     slots = [_resources(slot, devices) for slot in range(count_slots(n_jobs, devices))]
     threads = str(max(1, len(os.sched_getaffinity(0)) // max(1, min(len(slots), len(jobs)))))
     slots = [{"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)} | s for s in slots]

@@ -16,13 +16,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from devias.training.agreement import Agreement, agreement_of
 from devias.training.saving import next_is_a_batch
 
+from devias.training.ranks import PAUSED
+
 log = logging.getLogger(__name__)
 
 PAUSE = (signal.SIGUSR1, signal.SIGUSR2)
 """What asks for a pause, before a time limit or for another's job; SIGTERM asks for the end."""
-
-PAUSED = 75
-"""Exit code of a run that was asked for a pause: start it again (sysexits' EX_TEMPFAIL)."""
 
 
 def exit_code(number: int) -> int:

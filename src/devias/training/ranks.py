@@ -1,10 +1,13 @@
-"""Processes that end with the one that started them: ranks of a run, jobs of a sweep."""
+"""How the processes of a run end: with the one that started them, and with which code."""
 
 from __future__ import annotations
 
 import os
 import threading
 import time
+
+PAUSED = 75
+"""Exit code of a run that was asked for a pause: start it again (sysexits' EX_TEMPFAIL)."""
 
 PARENT = "DEVIAS_PARENT"
 """Environment variable: the number of the process with which a job of a sweep shall end."""
