@@ -11,7 +11,7 @@ from hydra.types import RunMode
 
 from devias.cli.command import command_line
 from devias.config import config_dir
-from devias.config.compose import _own_hydra, register_resolvers
+from devias.config.compose import own_hydra, register_resolvers
 from devias.errors import ConfigError
 from devias.sweeps.jobs import AT_LAUNCH, JobFailedError, in_words, jobs_of, last_error, results_of
 
@@ -23,7 +23,7 @@ def sweep(tmp_path):
     def make(*jobs, common=(), command="train"):
         register_resolvers()
         setup_globals()
-        with _own_hydra():
+        with own_hydra():
             hydra = Hydra.create_main_hydra2("devias", create_config_search_path(config_dir()))
             words = [f"hydra.sweep.dir={tmp_path}/sweep", *common]
             if command == "train":

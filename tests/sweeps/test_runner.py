@@ -36,6 +36,13 @@ def test_what_is_missing_is_run_and_nothing_else(tmp_path, capsys):
     assert output[-1] == "6 of 6 runs finished"
 
 
+def test_jobs_that_nobody_waits_for_are_handed_over_once(tmp_path):
+    plan, calls = plan_of(tmp_path, ["a", "b"]), []
+    states = run_table(plan, lambda jobs, first: calls.append(len(jobs)) or [])
+    assert calls == [2]
+    assert set(states.values()) == {State.MISSING}
+
+
 def test_what_does_one_at_a_time_is_given_one_at_a_time(tmp_path):
     plan, calls = plan_of(tmp_path, LABELS), []
     run_table(plan, fake_launcher(plan, calls=calls), one_by_one=True)

@@ -38,7 +38,8 @@ def run_table(
 
     Args:
         plan: of `devias.sweeps.plan.plan`.
-        launch: starts jobs of `devias train` and returns when all have ended.
+        launch: starts jobs of `devias train` and returns when all have ended, or with nothing
+            where it does not wait for them.
         one_by_one: each job is launched by itself, so that what others have begun meanwhile is
             not tried; for launchers that do one at a time anyway.
         retry_failed: runs that failed before are missing ones.
@@ -56,6 +57,8 @@ def run_table(
             if missing:
                 batch = missing[:1] if one_by_one else missing
                 outcomes = launch([run.words for run in batch], launched)
+                if not outcomes:  # the launcher has handed the jobs to others and does not wait
+                    return states
                 launched += len(batch)
                 for run, outcome in zip(batch, outcomes, strict=True):
                     _record(run, outcome)

@@ -14,9 +14,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from devias.training.agreement import Agreement, agreement_of
-from devias.training.saving import next_is_a_batch
-
 from devias.training.ranks import PAUSED
+from devias.training.saving import next_is_a_batch
 
 log = logging.getLogger(__name__)
 
