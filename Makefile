@@ -28,7 +28,7 @@ demo: $(READY) ## Train a two-token model and DEVIAS on the synthetic benchmark;
 table: $(READY) ## Six methods, three seeds on the synthetic benchmark: table and chart (40 minutes)
 	$(BIN)/devias tables run $(SYNTHETIC) cluster=local cluster.n_jobs=2
 	$(BIN)/devias tables show $(SYNTHETIC)
-	$(BIN)/devias tables show $(SYNTHETIC) output=[$(TABLE)/synthetic.md,$(TABLE)/synthetic.html,$(TABLE)/synthetic.png]
+	$(BIN)/devias tables show $(SYNTHETIC) 'output=[$(TABLE)/synthetic.md,$(TABLE)/synthetic.html,$(TABLE)/synthetic.png]'
 	$(BIN)/devias report $(TABLE)
 
 test: $(READY) ## Run the tests, on all cores (minutes)

@@ -1,6 +1,7 @@
 """`devias tables`: from a file to a table."""
 
 import csv
+import json
 import re
 import signal
 import subprocess
@@ -98,6 +99,17 @@ def test_what_is_asked_wrongly_is_told_in_a_sentence(mini, capsys, words, messag
     with pytest.raises(SystemExit) as caught:
         mini(*words)
     assert message in capsys.readouterr().out + str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_table_of_neighbors_is_measured_after_training(mini, tmp_path, capsys):
+    more = {"measure": "knn", "columns": ["A-A", "S-S", "A-S", "S-A"]}
+    write_table(tmp_path, {"Both": "model=two_token"}, **more)
+    mini("run", "mini.yaml")
+    (probe,) = (tmp_path / "runs").rglob("knn.json")
+    told = json.loads(probe.read_text())["rows"]["model"]["A-A"]["weighted"]["accuracy"]
+    mini("show", "mini.yaml", "format=markdown")
+    assert f"| Both | 1/1 | {100 * told:.1f} |" in capsys.readouterr().out
 
 
 @pytest.mark.slow

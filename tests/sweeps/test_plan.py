@@ -11,6 +11,7 @@ from devias.reporting.results import ResultError
 from devias.sweeps.plan import FAILURE_FILE, State, plan
 from devias.sweeps.specification import Row, TableError, read_table
 from devias.training.run_folder import LOCK_FILE
+from helpers import TINY_SYNTHETIC, run_parts, save_untrained
 
 HOLD = """
 import fcntl, sys, time
@@ -144,7 +145,38 @@ def test_shipped_rows_compose(path, rows):
     assert shown <= topk
 
 
+TINY = (
+    "backbone.embed_dim=24",
+    "backbone.depth=2",
+    "backbone.num_heads=2",
+    "backbone.weights=null",
+)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory):
+    """Overrides for what the user has to fetch."""
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("given")
+    config = transformers.SegformerConfig(
+        depths=[1] * 4, hidden_sizes=[8] * 4, decoder_hidden_size=8, num_labels=19
+    )
+    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
+    save_untrained(compose(*TINY_SYNTHETIC, f"paths.datasets={folder}"), folder / "best.ckpt")
+    return {"masks=segformer": f"masks.model={folder}", "transfer": folder / "best.ckpt"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_every_shipped_row_composes(path):
-    composed(path, read_table(path).rows)
+def test_every_shipped_row_composes_and_builds_its_model_and_data(path, given):
+    table = read_table(path)
+    composed(path, table.rows)
+    for row in table.rows:
+        words = [*table.base, *row.overrides, *TINY, "scene_teacher=none"]
+        if "masks=segformer" in row.overrides:
+            words.append(given["masks=segformer"])
+        if path.stem == "table5":
+            words.append(f"model.source={given['transfer']}")
+        module, data = run_parts(compose(*words))
+        assert module.losses
+        assert data.train

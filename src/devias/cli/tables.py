@@ -79,7 +79,8 @@ def main(config: DictConfig) -> None:
 
 
 def run(planned: Plan, retry_failed: bool = False, wait: bool = True) -> None:
-    """Train what is missing; ends the program with code 1 if anything has failed."""
+    """Train what is missing, and measure it; code 1 ends the program if anything has failed."""
+    from devias.sweeps.neighbors import probe_neighbors
     from devias.sweeps.runner import run_table
 
     words = [*planned.table.base, *planned.overrides]
@@ -89,10 +90,11 @@ def run(planned: Plan, retry_failed: bool = False, wait: bool = True) -> None:
         run_table(
             planned, launcher.launch, one_by_one=one_by_one, retry_failed=retry_failed, wait=wait
         )
-    failed = [(run, run.failure()) for run in planned.runs if not run.result()]
-    failed = [(run, error) for run, error in failed if error]
-    for run_, error in failed:
-        print(f"{run_.name} failed: {error}\n  {run_.folder}")
+    failed = {run: error for run in planned.runs if not run.result() and (error := run.failure())}
+    if planned.table.measure == "knn":
+        failed |= probe_neighbors(planned)
+    for failed_run, error in failed.items():
+        print(f"{failed_run.name} failed: {error}\n  {failed_run.folder}")
     if failed:
         sys.exit(f"{len(failed)} of {len(planned.runs)} runs failed; retry_failed=true tries again")
 

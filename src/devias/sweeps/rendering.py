@@ -6,17 +6,14 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from devias.reporting.results import RESULT_FILE, RunResult
 from devias.reporting.tables import Cell, Column, ResultsTable, RowSource, mark_best, remarks
+from devias.sweeps.neighbors import PROBE_FILE
 from devias.sweeps.plan import Plan, PlannedRun
 from devias.sweeps.specification import Row, TableError
-
-PROBE_FILE = Path("knn", "table", "knn.json")
-"""Below a run's folder: what `devias knn` told of its slots."""
 
 
 def render(plan: Plan, intervals: bool = False) -> list[ResultsTable]:

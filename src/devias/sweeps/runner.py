@@ -55,6 +55,8 @@ def run_table(
             states = {run: run.state() for run in plan.runs}
             missing = [run for run, state in states.items() if state is State.MISSING]
             if missing:
+                if State.RUNNING in states.values():
+                    missing.reverse()  # others began at the other end
                 batch = missing[:1] if one_by_one else missing
                 outcomes = launch([run.words for run in batch], launched)
                 if not outcomes:  # the launcher has handed the jobs to others and does not wait
@@ -82,12 +84,9 @@ def _error(run: PlannedRun, outcome: JobReturn) -> str | None:
     """In one line, why a job failed; `None` if it did not."""
     if outcome.status is JobStatus.COMPLETED:
         return None
-    try:
-        _ = outcome.return_value  # raises what the job did
-    except Exception as error:
-        told = explain(error) or f"{type(error).__name__}: {error}"
-        return _own_line(run, told)
-    return None
+    error = outcome._return_value  # asking for `return_value` prints all words of the job
+    told = isinstance(error, Exception) and explain(error)
+    return _own_line(run, told or f"{type(error).__name__}: {error}")
 
 
 def _own_line(run: PlannedRun, told: str) -> str:

@@ -82,7 +82,7 @@ class Table:
         """
         kept, chosen = self.rows, self.seeds
         if rows is not None:
-            patterns = [rows] if isinstance(rows, str) else [*rows]
+            patterns = [str(r) for r in (rows if isinstance(rows, list | tuple) else [rows])]
             found = [[r for r in self.rows if _is_called(r, pattern)] for pattern in patterns]
             for pattern, matches in zip(patterns, found, strict=True):
                 if not matches:

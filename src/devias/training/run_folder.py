@@ -60,7 +60,7 @@ def claimed_folder(config: DictConfig, new: bool = False) -> Iterator[Path]:
     if new:
         folder = _make_new(folder)
     config.paths.run_dir = str(folder)
-    with _locked(folder):
+    with locked(folder):
         for part in (folder, folder / "checkpoints", folder / "figures"):
             remove_temporary(part)  # of a run that was killed here
         _log_to(folder / LOG_FILE)
@@ -104,7 +104,12 @@ def is_held(folder: Path) -> bool:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run's folder, which is made if need be.
+
+    Raises:
+        RunFolderError: a run is writing to it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with _guard:
         file = (folder / LOCK_FILE).open("a")
