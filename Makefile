@@ -8,7 +8,7 @@ TABLE := runs/tables/synthetic
 DEMO := runs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo table test test-slow lint format wheel clean
+.PHONY: help setup demo table test test-slow test-slurm lint format wheel clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test: $(READY) ## Run the tests, on all cores (minutes)
 
 test-slow: $(READY) ## Run the tests that train or measure for minutes
 	$(BIN)/python -m pytest -m slow
+
+test-slurm: $(READY) ## Run the tests on a Slurm cluster of two nodes, where one is at hand
+	$(BIN)/python -m pytest -m slurm
 
 lint: $(READY) ## Check style, types and which room imports which
 	$(BIN)/ruff check .

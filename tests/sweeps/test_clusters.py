@@ -17,7 +17,7 @@ from devias.sweeps.jobs import settings_of
 from devias.sweeps.local import LocalSettings
 from devias.sweeps.slurm import SlurmSettings
 from devias.training.run import build_trainer
-from helpers import tiny_run
+from helpers import tiny_run, write_text
 
 CLUSTERS = sorted(path.stem for path in (Path(config_dir()) / "cluster").glob("*.yaml"))
 
@@ -41,6 +41,18 @@ def test_the_local_trainer_takes_what_a_job_is_given(tmp_path):
     assert build_trainer(config).world_size == 1
     assert tiny_run(tmp_path, "cluster=local", "cluster.devices=2").trainer.devices == 2
     assert compose("experiment=synthetic").get("cluster") is None
+
+
+def test_a_cluster_of_one_s_own_builds_on_a_shipped_one(tmp_path):
+    """As in `experiments/clusters.md`."""
+    page = (Path(config_dir()).parent / "experiments" / "clusters.md").read_text()
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    write_text(tmp_path / "conf" / "cluster" / "mine.yaml", text)
+    config = compose(
+        "experiment=synthetic", "cluster=mine", f"hydra.searchpath=[file://{tmp_path}/conf]"
+    )
+    assert (config.cluster.partition, config.cluster.minutes) == ("gpu", 1440)
+    assert config.trainer.devices == 8
 
 
 def test_a_misspelt_setting_is_refused():

@@ -6,7 +6,7 @@ import torch
 
 from devias.errors import ConfigError
 from devias.training.checkpoints import CheckpointError
-from devias.training.trained import load_trained
+from devias.training.trained import forget_cluster, load_trained
 from devias.weights.write import save_weights
 from helpers import save_untrained, tiny_run, write_frames
 
@@ -78,3 +78,15 @@ def test_weights_without_a_configuration_are_looked_through_as_they_are(own_vide
     save_weights(tokens, tmp_path / "y.safetensors")
     trained = load_trained(tmp_path / "y.safetensors", own_videos, num_scenes=8)
     assert trained.matcher.assignment == "fixed"
+
+
+def test_a_model_that_was_trained_on_a_cluster_is_looked_at_here(tmp_path):
+    config = tiny_run(tmp_path, "cluster=slurm", "cluster.nodes=4", "cluster.tasks_per_node=8")
+    assert (config.trainer.num_nodes, config.trainer.devices) == (4, 8)
+    forget_cluster(config, ["data.root=/x", "trainer.devices=2"])
+    assert (config.trainer.num_nodes, config.trainer.devices) == (1, 8)  # as is given
+    forget_cluster(config, [])
+    assert (config.trainer.num_nodes, config.trainer.devices) == (1, 1)
+    elsewhere = tiny_run(tmp_path, "trainer.devices=2")
+    forget_cluster(elsewhere, [])
+    assert elsewhere.trainer.devices == 2

@@ -69,12 +69,13 @@ def evaluate_checkpoint(
     from devias.training.checkpoints import stored_config
     from devias.training.preflight import preflight
     from devias.training.run import build_run
-    from devias.training.trained import forget_weights
+    from devias.training.trained import forget_cluster, forget_weights
 
     checkpoint = Path(checkpoint).absolute()
     changes = normalize_overrides(overrides)
     config = stored_config(checkpoint, changes, trust)
     forget_weights(config)
+    forget_cluster(config, changes)
     config.train, config.test = False, True
     preflight(config)
     folder = claim_folder(checkpoint.parent.parent / "evaluations", output_dir)

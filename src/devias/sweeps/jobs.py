@@ -57,7 +57,7 @@ class Job:
     full_error: str = "0"
     """Whether its errors are shown with their traces."""
     label: str = ""
-    """The overrides that not all jobs of the sweep have."""
+    """The overrides that not all jobs of the sweep have, else the folder's name."""
 
     @property
     def words(self) -> list[str]:
@@ -127,11 +127,11 @@ def jobs_of(
             f"{count} jobs of the sweep would run in {folder}: leave paths.run_dir out, or let it "
             "depend on what is swept"
         )
-    shared = set.intersection(*(set(job.words) for job in jobs)) if len(jobs) > 1 else set()
+    shared = set.intersection(*(set(job.words) for job in jobs)) if jobs else set()
     return [
         replace(
             job,
-            label=" ".join(word for word in job.words if word not in shared),
+            label=" ".join(word for word in job.words if word not in shared) or job.folder.name,
             full_error=full_error,
         )
         for job in jobs

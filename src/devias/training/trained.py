@@ -114,6 +114,17 @@ def forget_weights(config: DictConfig) -> None:
         config.model.source = None
 
 
+def forget_cluster(config: DictConfig, overrides: Sequence[str]) -> None:
+    """Compute on this machine, not on as many as the training had, but for what is given."""
+    if config.get("cluster") is None:
+        return
+    given = {word.lstrip("+").partition("=")[0] for word in overrides}
+    here = {"num_nodes": 1, "devices": 1 if config.trainer.accelerator == "cpu" else "auto"}
+    for name, value in here.items():
+        if f"trainer.{name}" not in given:
+            config.trainer[name] = value
+
+
 def _keep_clips(config: DictConfig, overrides: Sequence[str], clips: Mapping[str, int]) -> None:
     """Set how the data is cut into clips, but for what the overrides set themselves."""
     given = {word.lstrip("+").partition("=")[0] for word in overrides}
