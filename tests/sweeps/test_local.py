@@ -64,12 +64,12 @@ def test_processors_and_gpus_are_shared_out(run, monkeypatch):
 def test_a_slot_s_gpus(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,6,7")
     assert local.count_slots(None, 2) == 2
-    assert [local._resources(slot, 2)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["2,3", "6,7"]
+    assert [local._gpus(slot, 2)["CUDA_VISIBLE_DEVICES"] for slot in (0, 1)] == ["2,3", "6,7"]
     assert local.count_slots(8, 1) == 8  # two jobs a GPU
-    assert local._resources(5, 1) == {"CUDA_VISIBLE_DEVICES": "3"}
+    assert local._gpus(5, 1) == {"CUDA_VISIBLE_DEVICES": "3"}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert local.count_slots(None, 1) == 1
-    assert local._resources(0, 1) == {}
+    assert local._gpus(0, 1) == {}
     with pytest.raises(ConfigError, match=r"cluster\.n_jobs=0 must be at least 1"):
         local.count_slots(0, 1)
 

@@ -33,7 +33,7 @@ EXACT = (
     "trainer.log_every_n_steps=1",
 )
 RANDOM = ("backbone.drop_path_rate=0.3", "head.dropout=0.4", "trainer.max_epochs=25", "test=false")
-SLOW = "+callbacks.slow={_target_: helpers.SlowDown, seconds: 0.4}"
+SLOW = "+callbacks.slow={{_target_: helpers.SlowDown, seconds: {}}}"
 ENVIRONMENT = os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
 
@@ -124,7 +124,7 @@ def test_jobs_over_two_nodes_train_as_one_process_does_and_failures_are_told(roo
     assert rates(folder) == rates(root / "run")
     one, two = (state(place)["state_dict"] for place in (root / "run", folder))
     for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-4, atol=1e-5, msg=name)
+        torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-6, msg=name)
     assert (folder / "result.json").exists()
     assert metrics
     # What another rank makes it makes elsewhere, or not at all.
@@ -138,7 +138,7 @@ def test_jobs_over_two_nodes_train_as_one_process_does_and_failures_are_told(roo
 
 def test_a_time_limit_is_survived_in_the_same_folder(root, uninterrupted):
     limit = ("cluster.minutes=2", "cluster.pause_before=10")
-    code, printed = ended(start(root, "limit", *RANDOM, *limit, SLOW), 1500)
+    code, printed = ended(start(root, "limit", *RANDOM, *limit, SLOW.format(1.0)), 1500)
     assert code == 0, printed
     output = (root / "limit" / "0" / "output.log").read_text()
     assert "stopped at SIGUSR2 after step" in output
@@ -153,7 +153,7 @@ def test_what_ends_a_job_leaves_a_folder_that_goes_on(root, uninterrupted):
         return wait_for(lambda: output.exists() and f"epoch {epochs} of 25" in output.read_text())
 
     # A rank dies: the other one does not wait for it, and the job is told as failed.
-    launcher = start(root, "ends", *RANDOM, SLOW)
+    launcher = start(root, "ends", *RANDOM, SLOW.format(0.4))
     began(2)
     os.kill(rank_of(root / "ends", 1), signal.SIGKILL)
     killed = time.monotonic()
@@ -162,7 +162,7 @@ def test_what_ends_a_job_leaves_a_folder_that_goes_on(root, uninterrupted):
     assert time.monotonic() - killed < 60
 
     # Slurm ends the job.
-    launcher = start(root, "ends", *RANDOM, SLOW)
+    launcher = start(root, "ends", *RANDOM, SLOW.format(0.4))
     began(5)
     number = printed_number(launcher)
     subprocess.run(["scancel", number], check=True)

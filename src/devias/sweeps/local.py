@@ -68,10 +68,7 @@ def launch(jobs: Sequence[Job], settings: LocalSettings) -> list[str | None]:
     Raises:
         ConfigError: a number is too small.
     """
-    n_jobs, devices = settings.n_jobs, settings.devices
-    slots = [_resources(slot, devices) for slot in range(count_slots(n_jobs, devices))]
-    threads = str(max(1, len(os.sched_getaffinity(0)) // max(1, min(len(slots), len(jobs)))))
-    slots = [{"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)} | s for s in slots]
+    slots = slots_of(settings, len(jobs))
     log.info("%d jobs, %d at once", len(jobs), min(len(slots), len(jobs)))
     errors: dict[int, str | None] = {}
     seconds: list[float] = []
@@ -79,18 +76,35 @@ def launch(jobs: Sequence[Job], settings: LocalSettings) -> list[str | None]:
     def ended(one: _Running) -> None:
         error = errors[one.job.number] = one.error()
         seconds.append(time.monotonic() - one.start)
-        how = f"failed after {in_words(seconds[-1])}: {error}" if error else (
-            f"done in {in_words(seconds[-1])}"
-        )  # fmt: skip
-        left = len(jobs) - len(errors)
-        rest = sum(seconds) / len(seconds) * left / len(slots)
+        left = sum(seconds) / len(seconds) * (len(jobs) - len(errors)) / len(slots)
         log.info(
-            "job %d %s; %d of %d ended%s", one.job.number, how, len(errors), len(jobs),
-            f", about {in_words(rest)} left" if left else "",
-        )  # fmt: skip
+            "job %d %s after %s%s; %d of %d ended%s",
+            one.job.number,
+            "failed" if error else "done",
+            in_words(seconds[-1]),
+            f": {error}" if error else "",
+            len(errors),
+            len(jobs),
+            f", about {in_words(left)} left" if left else "",
+        )
 
     _run_all(jobs, slots, ended)
     return [errors[job.number] for job in jobs]
+
+
+def slots_of(settings: LocalSettings, jobs: int) -> list[dict[str, str]]:
+    """For each job that may run at once, its share of the machine as environment variables.
+
+    Raises:
+        ConfigError: a number is too small.
+    """
+    count = count_slots(settings.n_jobs, settings.devices)
+    processes = min(count, jobs) * settings.devices
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    threads = str(max(1, cores // max(1, processes)))
+    own = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
+    return [own | _gpus(slot, settings.devices) for slot in range(count)]
 
 
 def count_slots(n_jobs: int | None, devices: int) -> int:
@@ -114,8 +128,8 @@ def visible_gpus() -> list[str]:
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
-def _resources(slot: int, devices: int) -> dict[str, str]:
-    """What of the machine the jobs of one slot use, as environment variables."""
+def _gpus(slot: int, devices: int) -> dict[str, str]:
+    """The GPUs of a slot's jobs; jobs share them where there are too few."""
     gpus = visible_gpus()
     if not gpus:
         return {}

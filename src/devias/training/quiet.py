@@ -8,6 +8,7 @@ import warnings
 SUPPRESSED = (
     "litlogger",  # an advertisement
     "TPU available",
+    "SIGTERMException was raised",  # StopOnSignal says more
     "will override existing callbacks",  # loss terms, found again when testing follows training
 )
 """Parts of those of Lightning's messages that help nobody here."""
