@@ -13,6 +13,7 @@ COMMANDS = {
     "features": "write the representations of a dataset's videos",
     "knn": "measure what either representation tells of either label",
     "errors": "the mistakes that a model is most sure of, with their frames",
+    "dashboard": "a workspace and a report for the runs of a W&B project",
     "export": "write a model's weights for others",
     "labels": "make a dataset's masks and scene labels once",
     "masks": "compare mask extractors",

@@ -141,9 +141,12 @@ def test_a_folder_keeps_its_id(tmp_path):
 
 
 def test_a_missing_package_is_told_with_what_installs_it():
-    need("json", "name")
-    with pytest.raises(ConfigError, match=r"logger=name needs .* pip install 'devias\[trackers\]'"):
-        need("no_such_package", "name")
+    need("json", "this")
+    with pytest.raises(
+        ConfigError,
+        match=r"this needs the package no_such_package: pip install 'devias\[trackers\]'",
+    ):
+        need("no_such_package", "this")
 
 
 def test_long_names_stay_apart():

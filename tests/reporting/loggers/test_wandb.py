@@ -7,12 +7,9 @@ import wandb
 from omegaconf import OmegaConf
 from PIL import Image
 
-from devias.cli.evaluate import evaluate_checkpoint
-from devias.cli.train import train
 from devias.reporting.loggers.wandb import wandb_logger, wandb_mode
 from devias.reporting.mistakes import TITLES
 from devias.reporting.results import RunResult
-from helpers import tiny_run
 from offline_wandb import read_offline_runs, records
 
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there
@@ -59,18 +56,9 @@ def only_records(run_dir):
     return [*records(path)]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A run with W&B, its files among what is handed on, and an evaluation of it."""
-    root = tmp_path_factory.mktemp("runs")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WANDB_MODE", "offline")
-        patch.setenv("HOME", str(root / "home"))
-        words = ("logger=wandb", "trainer.max_epochs=1", "logger.wandb.files=true")
-        train(tiny_run(root, *words))
-        assert wandb.run is None  # the next run of this process starts its own
-        evaluate_checkpoint(root / "run" / "checkpoints" / "best.ckpt", ["protocol.num_crops=1"])
-    return root / "run"
+@pytest.fixture
+def folder(offline_run):
+    return offline_run
 
 
 def test_a_run_has_name_group_tags_and_an_id_that_its_folder_keeps(folder):

@@ -49,7 +49,7 @@ def mlflow_logger(
         ConfigError: a package is missing.
     """
     for package in ("mlflow", "sqlalchemy", "alembic"):
-        need(package, "mlflow")
+        need(package, "logger=mlflow")
     tags = {key: str(value) for key, value in (tags or {}).items() if value is not None}
     begin = partial(_begin, experiment, name, save_dir, store, tags, tracking_uri)
     return Tracker("MLflow", begin, mistakes, files)

@@ -24,7 +24,7 @@ def tensorboard_logger(save_dir: str, mistakes: int = 0) -> Tracker:
     Raises:
         ConfigError: the package is missing.
     """
-    need("tensorboard", "tensorboard")
+    need("tensorboard", "logger=tensorboard")
     return Tracker("TensorBoard", partial(EventFiles, save_dir), mistakes)
 
 

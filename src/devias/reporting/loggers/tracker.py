@@ -186,12 +186,10 @@ class Tracker(Logger):
             self._caller.end()
 
 
-def need(package: str, key: str) -> None:
-    """Raise a `ConfigError` where a package for `logger=<key>` is not installed."""
+def need(package: str, who: str) -> None:
+    """Raise a `ConfigError` where a package that somebody needs is not installed."""
     if importlib.util.find_spec(package) is None:
-        raise ConfigError(
-            f"logger={key} needs the package {package}: pip install 'devias[trackers]'"
-        )
+        raise ConfigError(f"{who} needs the package {package}: pip install 'devias[trackers]'")
 
 
 def id_file(run_dir: str, tracker: str) -> Path:

@@ -46,7 +46,7 @@ def trackio_logger(
     Raises:
         ConfigError: the package is missing.
     """
-    need("trackio", "trackio")
+    need("trackio", "logger=trackio")
     settings = {"project": project, "group": group, "space_id": space_id}
     return Tracker("Trackio", partial(_begin, name, save_dir, store, settings), mistakes, files)
 
@@ -55,7 +55,7 @@ def _begin(name: str, save_dir: str, store: str, settings: dict[str, Any]) -> Tr
     folder = Path(os.environ.get(FOLDER) or store).absolute()
     folder.mkdir(parents=True, exist_ok=True)  # Trackio itself does not say that it cannot
     trackio = _import_with(folder)
-    run_id = kept_id(id_file(save_dir, "trackio"))
+    run_id = kept_id(id_file(save_dir, "logger=trackio"))
     with contextlib.redirect_stdout(io.StringIO()):  # how to look at a dashboard, for every run
         run = trackio.init(name=f"{name}-{run_id}", resume="allow", embed=False, **settings)
     return TrackioRun(run)
