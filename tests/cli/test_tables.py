@@ -28,7 +28,7 @@ def test_words_are_settings_or_overrides_of_training():
     assert as_settings(words) == [
         "action=run", "file=x/t.yaml", "rows=[x,'y z']", "seeds=0", overrides,
     ]  # fmt: skip
-    assert as_settings(["show", "a b.yaml", "--cfg"]) == ["action=show", "file=a b.yaml", "--cfg"]
+    assert as_settings(["show", "a b.yaml", "-c", "job"])[1:] == ["file=a b.yaml", "-c", "job"]
 
 
 @pytest.fixture
@@ -87,6 +87,7 @@ def test_a_table_is_run_and_shown_and_what_failed_is_told(mini, tmp_path, capsys
     ("words", "message"),
     [
         (["run", "none.yaml"], "none.yaml: No such file"),
+        (["run"], "say what to do with which file: devias tables run|show FILE"),
         (["walk", "mini.yaml"], "action must be one of run, show, not 'walk'"),
         (["show", "mini.yaml", "format=word"], "format must be one of terminal, markdown"),
         (["show", "mini.yaml", "output=t.doc"], "or the output a chart, not 'doc'"),

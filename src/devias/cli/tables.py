@@ -50,8 +50,8 @@ def as_settings(words: Sequence[str]) -> list[str]:
     given: list[str] = []
     overrides = []
     names = iter(("action", "file"))
-    for word in words:
-        if word.startswith("-") or is_own(word, OWN_KEYS):
+    for before, word in zip(["", *words], words, strict=False):
+        if word.startswith("-") or before in ("--cfg", "-c") or is_own(word, OWN_KEYS):
             given.append(word)
         elif ("=" in word or word.startswith("~")) and not Path(word).exists():
             overrides.append(quoted(word))
@@ -66,6 +66,8 @@ def main(config: DictConfig) -> None:
     from devias.sweeps.plan import plan
     from devias.sweeps.specification import read_table
 
+    if OmegaConf.is_missing(config, "action") or OmegaConf.is_missing(config, "file"):
+        raise ConfigError("say what to do with which file: devias tables run|show FILE")
     if config.action not in ACTIONS:
         raise ConfigError(f"action must be one of {', '.join(ACTIONS)}, not {config.action!r}")
     given = OmegaConf.to_container(config, resolve=False)
