@@ -229,3 +229,9 @@ def test_a_machine_has_settings_of_its_own(tmp_path):
     assert compose("experiment=ucf101", path, "data.num_workers=1").data.num_workers == 1
     # What a run is called and known by does not depend on the machine.
     assert config.names == compose("experiment=ucf101").names
+
+
+@pytest.mark.parametrize("experiment", ["hvu", "ucf101"])
+def test_a_model_of_actions_alone_has_their_loss_alone_whatever_labels_scenes(experiment):
+    config = compose(f"experiment={experiment}", "model=action_vit")
+    assert set(config.loss) == {"action_recognition"}
