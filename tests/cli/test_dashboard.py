@@ -32,7 +32,7 @@ def test_without_a_key_nothing_is_saved_and_one_sentence_says_so(capsys, monkeyp
         cli.main(["dashboard"])
     assert end.value.code == 1
     assert capsys.readouterr().out == (
-        "nothing was saved to W&B: No API key configured. Use `wandb login` to log in; "
+        "saving to W&B failed: No API key configured. Use `wandb login` to log in; "
         "output=FILE.json writes the specification without a server\n"
     )
 

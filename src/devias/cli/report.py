@@ -49,7 +49,7 @@ def report(folder: Path, against: str | None = None) -> None:
     from devias.reporting.plots.charts import SCENE_BIAS, scene_bias_figure
     from devias.reporting.plots.style import save_figure
     from devias.reporting.predictions import load_predictions
-    from devias.reporting.results import find_results
+    from devias.reporting.results import find_results, is_tracked_copy
     from devias.reporting.tables import composition_columns, results_tables
 
     found = find_results(folder)
@@ -71,7 +71,7 @@ def report(folder: Path, against: str | None = None) -> None:
     headed = [("Results", table) for table in headline]
     headed += [("How far answers follow the scene", table) for table in composition]
     write_page(folder / "report.html", reported_runs(found, load), headed, compared)
-    figures = sorted(path for path in folder.rglob("*.png") if "wandb" not in path.parts)
+    figures = sorted(p for p in folder.rglob("*.png") if not is_tracked_copy(p, folder))
     print("Everything is in", folder)
     for path in figures:
         print("  ", path.relative_to(folder))

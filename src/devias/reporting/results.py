@@ -19,6 +19,9 @@ from devias.files import write_text
 
 RESULT_FILE = "result.json"
 
+TRACKERS = frozenset(("mlflow", "trackio", "wandb"))
+"""Folders among runs, or in them, that are trackers'."""
+
 NOT_SHOWN = (
     "backbone.weights", "callbacks", "compile", "data.annotations", "data.eval_batch_size",
     "data.num_workers", "data.preload", "data.pseudo_cache", "data.root", "global_batch", "logger",
@@ -180,7 +183,8 @@ def find_results(folder: Path | str) -> dict[Path, RunResult]:
         NoResultsError: There is none.
         ResultError: One cannot be read, or two runs have the same names and seed.
     """
-    paths = sorted(Path(folder).rglob(RESULT_FILE), key=_natural)
+    found = Path(folder).rglob(RESULT_FILE)
+    paths = sorted((path for path in found if not is_tracked_copy(path, folder)), key=_natural)
     if not paths:
         raise NoResultsError(f"{folder}: no {RESULT_FILE} in here or below")
     loaded = [(path, _load_of_run(path)) for path in paths]
@@ -196,6 +200,11 @@ def find_results(folder: Path | str) -> dict[Path, RunResult]:
         if other[1].evaluation is not None:
             kept[key] = path, result
     return dict(kept.values())
+
+
+def is_tracked_copy(path: Path, folder: Path | str) -> bool:
+    """Whether a file below a folder of runs lies where a tracker keeps its own."""
+    return not TRACKERS.isdisjoint(path.relative_to(folder).parts)
 
 
 def _load_of_run(path: Path) -> RunResult:

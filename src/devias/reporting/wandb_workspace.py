@@ -209,6 +209,6 @@ def save(entity: str | None, project: str, name: str, runs: str | None = None) -
         raise DashboardError(f"W&B's server gives {error}; {WITHOUT}") from None
     except Exception as error:  # whatever its client raises
         text = " ".join(str(error).split()).rstrip(".")
-        raise DashboardError(f"nothing was saved to W&B: {text}; {WITHOUT}") from error
+        raise DashboardError(f"saving to W&B failed: {text}; {WITHOUT}") from error
     finally:
         caller.end()

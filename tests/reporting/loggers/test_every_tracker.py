@@ -2,7 +2,11 @@
 
 import json
 import logging
+import os
+import shlex
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -14,9 +18,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from devias.cli.train import train
 from devias.config import compose
 from devias.reporting.loggers.tracker import Tracker
-from devias.reporting.results import RunResult
+from devias.reporting.results import RunResult, find_results, is_tracked_copy
 from devias.training.run import build_trainer
-from helpers import tiny_run
+from helpers import TINY_SYNTHETIC, tiny_run
 from offline_wandb import read_offline_runs
 
 TRACKERS = ("wandb", "tensorboard", "mlflow", "trackio")
@@ -33,7 +37,8 @@ def folder(tmp_path_factory):
         patch.setenv("WANDB_MODE", "offline")
         patch.setenv("HOME", str(root / "home"))
         for overrides in (["trainer.max_epochs=1"], ["trainer.max_epochs=2", "ckpt_path=last"]):
-            train(tiny_run(root, EVERY, f"paths.runs={root}", *overrides))
+            words = (f"paths.runs={root}", "logger.mlflow.files=true", "logger.trackio.files=true")
+            train(tiny_run(root, EVERY, *words, *overrides))
         wandb.teardown()
     return root
 
@@ -77,7 +82,7 @@ def test_mlflow_continues_its_run_in_the_shared_database(folder, result):
     assert run.data.params["optim/base_lr"] == "0.008"
     assert [m.step for m in client.get_metric_history(run.info.run_id, WEIGHT)] == [3, 7]
     assert run.data.metrics[f"result/{SCORE}"] == pytest.approx(result.metrics[SCORE])
-    for path in ("figures", "mistakes"):
+    for path in ("figures", "mistakes", "checkpoint", "result"):
         assert client.list_artifacts(run.info.run_id, path)
     artifacts = Path(run.info.artifact_uri.removeprefix("file://"))
     assert artifacts.is_relative_to(folder / "mlflow")
@@ -104,6 +109,16 @@ def test_trackio_continues_its_run(folder, result):
     assert found[-1] == pytest.approx(result.metrics["harmonic_mean"])
     assert json.loads(config)["_Group"] == "synthetic-devias"
     assert json.loads(config)["data"]["num_actions"] == 8
+
+
+def test_copies_of_trackers_are_not_taken_for_results_or_figures(folder):
+    copies = [path for path in folder.rglob("result.json") if "mlflow" in path.parts]
+    assert copies
+    assert [*find_results(folder)] == [folder / "run" / "result.json"]
+    copies = [path.parts for path in folder.rglob("*.png") if is_tracked_copy(path, folder)]
+    whose = {name for parts in copies for name in TRACKERS if name in parts}
+    assert whose == {"mlflow", "trackio", "wandb"}
+    assert not is_tracked_copy(folder / "run" / "figures" / "clips.png", folder)
 
 
 def test_csv_files_are_written_beside_them(folder):
@@ -139,6 +154,34 @@ def test_where_no_tracker_works_the_run_is_whole(folder, tmp_path, monkeypatch, 
     told = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
     for title in ("W&B goes on offline", "TensorBoard: ", "MLflow: ", "Trackio: "):
         assert len([text for text in told if text.startswith(title)]) == 1, title
+
+
+@pytest.mark.slow
+def test_where_the_trackers_disks_are_full_the_run_is_whole(tmp_path):
+    """Each tracker writes to a disk of 64 kB, in a namespace where such can be mounted."""
+    if subprocess.run(["unshare", "-rm", "true"], check=False).returncode:
+        pytest.skip("nothing can be mounted here")
+    disks = [tmp_path / "run" / "wandb", *(tmp_path / name for name in TRACKERS[1:])]
+    lines = [f"mkdir -p {disk} && mount -t tmpfs -o size=64k none {disk}" for disk in disks]
+    words = [
+        *TINY_SYNTHETIC,
+        EVERY,
+        f"logger.tensorboard.save_dir={tmp_path}/tensorboard",
+        f"logger.mlflow.store={tmp_path}/mlflow",
+        f"logger.trackio.store={tmp_path}/trackio",
+        f"paths.datasets={tmp_path}/data",
+        f"paths.run_dir={tmp_path}/run",
+    ]
+    program = shlex.join([sys.executable, "-m", "devias", "train", *words])
+    ended = subprocess.run(
+        ["unshare", "-rm", "bash", "-ec", "\n".join([*lines, f"exec {program}"])],
+        env={**os.environ, "WANDB_MODE": "offline"}, capture_output=True, text=True, timeout=400,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "No space left on device" in ended.stdout + ended.stderr
+    assert "harmonic_mean" in RunResult.load(tmp_path / "run" / "result.json").metrics
+    (table,) = (tmp_path / "run").glob("metrics/*/metrics.csv")
+    assert SCORE in table.read_text()
 
 
 @pytest.mark.parametrize("name", TRACKERS)

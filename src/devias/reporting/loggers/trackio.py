@@ -55,7 +55,7 @@ def _begin(name: str, save_dir: str, store: str, settings: dict[str, Any]) -> Tr
     folder = Path(os.environ.get(FOLDER) or store).absolute()
     folder.mkdir(parents=True, exist_ok=True)  # Trackio itself does not say that it cannot
     trackio = _import_with(folder)
-    run_id = kept_id(id_file(save_dir, "logger=trackio"))
+    run_id = kept_id(id_file(save_dir, "trackio"))
     with contextlib.redirect_stdout(io.StringIO()):  # how to look at a dashboard, for every run
         run = trackio.init(name=f"{name}-{run_id}", resume="allow", embed=False, **settings)
     return TrackioRun(run)

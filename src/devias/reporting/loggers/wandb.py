@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import wandb
 from lightning.pytorch.loggers import WandbLogger
@@ -82,13 +82,16 @@ def _begin(save_dir: str, settings: dict[str, Any]) -> FallbackWandbLogger:
 class FallbackWandbLogger(WandbLogger):
     """Lightning's logger; where the server cannot be reached, it goes on offline."""
 
+    data_dir: ClassVar[str | None] = None
+    """What `WANDB_DATA_DIR` was set to here, for the latest run of this process."""
+
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._wandb_init.pop("anonymous", None)  # Lightning passes it on, W&B warns of it
         # Copies of tables would lie in the home, though an offline run cannot be uploaded without.
-        self._sets_data_dir = DATA_DIR not in os.environ
-        if self._sets_data_dir:
-            os.environ[DATA_DIR] = str(Path(settings["save_dir"]) / "wandb" / "data")
+        if os.environ.get(DATA_DIR) in (None, FallbackWandbLogger.data_dir):
+            FallbackWandbLogger.data_dir = str(Path(settings["save_dir"]) / "wandb" / "data")
+            os.environ[DATA_DIR] = FallbackWandbLogger.data_dir
 
     @property
     def experiment(self) -> Any:
@@ -117,8 +120,4 @@ class FallbackWandbLogger(WandbLogger):
 
     def finish(self, failed: bool) -> None:
         """End the run and wait until all is written, or sent."""
-        try:
-            self.experiment.finish(exit_code=int(failed))
-        finally:
-            if self._sets_data_dir:
-                os.environ.pop(DATA_DIR, None)
+        self.experiment.finish(exit_code=int(failed))
