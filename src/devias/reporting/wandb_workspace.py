@@ -49,14 +49,17 @@ COLUMNS = (
 )
 """Results in the table of runs."""
 
-VALIDATION = {
-    "Harmonic mean": ("val/harmonic_mean",),
-    "Action, top 1": ("val_seen/action_top1", "val_unseen/action_top1"),
-    "Scene, top 1": ("val_seen/scene_top1", "val_unseen/scene_top1"),
-    "Scene bias": ("val_unseen/scene_bias",),
-    "Both roles on one slot": ("val_seen/slot_collision", "val_unseen/slot_collision"),
+ACCURACY_CURVES = {
+    "Validation: harmonic mean": ("val/harmonic_mean",),
+    "Validation: action, top 1": ("val_seen/action_top1", "val_unseen/action_top1"),
+    "Validation: scene, top 1": ("val_seen/scene_top1", "val_unseen/scene_top1"),
 }
 """Curves of the synthetic benchmark's validation; others have some of them."""
+
+DISENTANGLEMENT_CURVES = {
+    "Validation: scene bias": ("val_unseen/scene_bias",),
+    "Validation: both roles on one slot": ("val_seen/slot_collision", "val_unseen/slot_collision"),
+}
 
 FIGURES = ("figures/clips", "figures/answers_test_unseen")
 
@@ -82,10 +85,10 @@ class DashboardError(DeviasError, RuntimeError):
 def sections() -> dict[str, Panels]:
     """The panels by the title of their section."""
     return {
-        "Accuracy": [*_bars(HEADLINE), *_curves(VALIDATION, slice(0, 3))],
+        "Accuracy": [*_bars(HEADLINE), *_curves(ACCURACY_CURVES)],
         "Disentanglement": [
             *_bars(DISENTANGLEMENT),
-            *_curves(VALIDATION, slice(3, None)),
+            *_curves(DISENTANGLEMENT_CURVES),
             wr.MediaBrowser(title="Clips and answers", media_keys=[*FIGURES], num_columns=2),
         ],
         "Loss terms": _matching(TERMS, STEP),
@@ -106,11 +109,8 @@ def _bars(results: dict[str, tuple[str, ...]]) -> Panels:
     ]
 
 
-def _curves(curves: dict[str, tuple[str, ...]], part: slice) -> Panels:
-    return [
-        wr.LinePlot(title=f"Validation: {title[0].lower()}{title[1:]}", x=STEP, y=[*names])
-        for title, names in [*curves.items()][part]
-    ]
+def _curves(curves: dict[str, tuple[str, ...]]) -> Panels:
+    return [wr.LinePlot(title=title, x=STEP, y=[*names]) for title, names in curves.items()]
 
 
 def _matching(patterns: dict[str, str], x: str) -> Panels:
