@@ -11,7 +11,6 @@ from hydra.core.plugins import Plugins
 
 from devias.cli import main
 from devias.config import compose, config_dir
-from devias.config.compose import own_hydra
 from devias.errors import ConfigError
 from devias.sweeps.jobs import settings_of
 from devias.sweeps.local import LocalSettings
@@ -24,7 +23,7 @@ CLUSTERS = sorted(path.stem for path in (Path(config_dir()) / "cluster").glob("*
 
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_every_cluster_has_a_launcher_with_the_settings_below_cluster(cluster):
-    with own_hydra(), hydra.initialize_config_dir(config_dir(), version_base="1.3"):
+    with hydra.initialize_config_dir(config_dir(), version_base="1.3"):
         words = ["experiment=synthetic", f"cluster={cluster}"]
         config = hydra.compose("train", words, return_hydra_config=True)
         launcher = Plugins.instance()._instantiate(config.hydra.launcher)

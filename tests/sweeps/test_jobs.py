@@ -6,12 +6,13 @@ import sys
 import pytest
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobStatus, setup_globals
 from hydra.types import RunMode
 
 from devias.cli.command import command_line
 from devias.config import config_dir
-from devias.config.compose import own_hydra, register_resolvers
+from devias.config.compose import register_resolvers
 from devias.errors import ConfigError
 from devias.sweeps.jobs import AT_LAUNCH, JobFailedError, in_words, jobs_of, last_error, results_of
 
@@ -23,8 +24,8 @@ def sweep(tmp_path):
     def make(*jobs, common=(), command="train"):
         register_resolvers()
         setup_globals()
-        with own_hydra():
-            hydra = Hydra.create_main_hydra2("devias", create_config_search_path(config_dir()))
+        hydra = Hydra.create_main_hydra2("devias", create_config_search_path(config_dir()))
+        try:
             words = [f"hydra.sweep.dir={tmp_path}/sweep", *common]
             if command == "train":
                 words.append("cluster=local")
@@ -35,6 +36,8 @@ def sweep(tmp_path):
                 [["cluster=local", *job] for job in jobs],
                 3,
             )
+        finally:
+            GlobalHydra.instance().clear()
 
     return make
 
