@@ -101,10 +101,21 @@ def test_every_setting_reaches_the_script(tmp_path):
 
 @pytest.mark.parametrize(
     ("code", "restarts", "requeued"),
-    [(0, 0, False), (1, 0, False), (143, 0, False), (75, 0, True), (140, 1, True), (75, 2, False)],
+    [
+        (0, 0, False),
+        (1, 0, False),
+        (143, 0, False),
+        ("pause 75", 0, True),
+        ("pause 143", 0, True),  # srun has ended another rank
+        ("pause 75", 2, False),
+        (140, 1, True),
+    ],
 )
 def test_the_script_requeues_after_a_pause_alone(tmp_path, code, restarts, requeued):
-    (tmp_path / "srun").write_text(f"#!/bin/sh\nexit {code}\n")
+    pause, _, code = str(code).rpartition(" ")
+    touch = 'touch "$DEVIAS_PAUSE_FILE"\n' if pause else ""
+    (tmp_path / "srun").write_text(f"#!/bin/sh\n{touch}exit {code}\n")
+    (tmp_path / "17_1.pause").touch()  # of an earlier start
     (tmp_path / "scontrol").write_text('#!/bin/sh\necho "$@" > "$(dirname "$0")/asked"\n')
     for name in ("srun", "scontrol"):
         (tmp_path / name).chmod(0o755)
@@ -117,7 +128,7 @@ def test_the_script_requeues_after_a_pause_alone(tmp_path, code, restarts, reque
     }
     text = script(tmp_path, max_requeues=2)
     ended = subprocess.run(["bash", "-c", text], env=environment, check=False)
-    assert ended.returncode == code
+    assert ended.returncode == int(code)
     assert (tmp_path / "17_1.exit").read_text() == f"{code}\n"
     asked = tmp_path / "asked"
     assert (asked.read_text() if asked.exists() else "") == ("requeue 19\n" if requeued else "")

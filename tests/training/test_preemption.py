@@ -12,7 +12,7 @@ from torch import distributed, multiprocessing
 
 from devias.training.exact_resume import ExactResume
 from devias.training.preemption import StopOnSignal, exit_code_of
-from devias.training.ranks import PAUSED
+from devias.training.ranks import PAUSE_FILE, PAUSED
 from stub_parts import Constant, Poison, clips, loader, stub_module, stub_trainer
 
 BATCH = clips(answers=[(0, 1), (2, 3)], labels=[(0, 1), (2, 3)])
@@ -59,10 +59,12 @@ def stopped(folder, *extra, term=None, **settings):
     ("number", "code"),
     [(signal.SIGTERM, 143), (signal.SIGUSR1, PAUSED), (signal.SIGUSR2, PAUSED)],
 )
-def test_the_batch_is_finished_and_saved(tmp_path, number, code):
+def test_the_batch_is_finished_and_saved(tmp_path, monkeypatch, number, code):
+    monkeypatch.setenv(PAUSE_FILE, str(tmp_path / "pause"))
     before = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)]
     ended, last = stopped(tmp_path, Ask(number))
     assert (ended, last["global_step"]) == (code, 6)
+    assert (tmp_path / "pause").exists() == (code == PAUSED)
     after = [signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)]
     assert after == before
 
@@ -106,7 +108,9 @@ def test_before_the_first_batch_nothing_is_saved(tmp_path, hook):
     assert not (tmp_path / "last.ckpt").exists()
 
 
-def test_a_test_ends_at_once(tmp_path):
+def test_a_test_ends_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv(PAUSE_FILE, str(tmp_path / "pause"))
+
     class DuringTest(L.Callback):
         def on_test_batch_start(self, *_):
             os.kill(os.getpid(), signal.SIGUSR2)
@@ -116,6 +120,7 @@ def test_a_test_ends_at_once(tmp_path):
     with pytest.raises(SystemExit) as caught:
         trainer.test(module, [loader(BATCH)], verbose=False)
     assert caught.value.code == PAUSED
+    assert (tmp_path / "pause").exists()
 
 
 def test_a_loader_s_process_is_not_meant(tmp_path):

@@ -29,9 +29,10 @@ def main(words: Sequence[str] | None = None) -> None:
     from devias import __version__
     from devias.cli.completion import FLAGS, complete
     from devias.errors import did_you_mean
-    from devias.training.ranks import end_with_launcher
+    from devias.training.ranks import end_with_launcher, take_pauses
 
     end_with_launcher()
+    take_pauses()
     name, *rest = (sys.argv[1:] if words is None else words) or ["--help"]
     if name in COMMANDS:
         # A user's own classes are found in the working directory, as with `python -m devias.train`.

@@ -15,7 +15,7 @@ from typing import Any
 
 from devias.errors import ConfigError
 from devias.sweeps.jobs import Job, in_words, last_error
-from devias.training.ranks import PAUSED
+from devias.training.ranks import PAUSE_FILE
 
 log = logging.getLogger(__name__)
 
@@ -140,8 +140,8 @@ def sbatch_options(settings: SlurmSettings, folder: Path) -> dict[str, Any]:
         "array_parallelism": settings.array_parallelism,
         "signal_delay_s": settings.pause_before,
         "stderr_to_stdout": True,
-        "setup": [*_SETUP, *settings.setup],
-        "teardown": _teardown(settings, folder),
+        "setup": [*_setup(folder), *settings.setup],
+        "teardown": _teardown(settings),
         # A rank that died must not leave the others waiting for it.
         "srun_args": ["--kill-on-bad-exit=1", *settings.srun_args],
         "additional_parameters": {"requeue": True, **settings.parameters},
@@ -149,26 +149,30 @@ def sbatch_options(settings: SlurmSettings, folder: Path) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-_SETUP = (
-    # srun does not take it from sbatch since Slurm 22.05.
-    'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"',
-    'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$SRUN_CPUS_PER_TASK}"',
-    # Two jobs may share a node; below the ports that systems give out by themselves.
-    'export MASTER_PORT="$((10000 + SLURM_JOB_ID % 20000))"',
-)
+def _setup(folder: Path) -> list[str]:
+    """Lines before the program's start."""
+    return [
+        'id="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"',
+        f'note={shlex.quote(str(folder))}/"$id"',
+        f'export {PAUSE_FILE}="$note.pause"',
+        f'rm -f "${PAUSE_FILE}"',
+        # srun does not take it from sbatch since Slurm 22.05.
+        'export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}"',
+        'export OMP_NUM_THREADS="${OMP_NUM_THREADS:-$SRUN_CPUS_PER_TASK}"',
+        # Two jobs may share a node; below the ports that systems give out by themselves.
+        'export MASTER_PORT="$((10000 + SLURM_JOB_ID % 20000))"',
+    ]
 
 
-def _teardown(settings: SlurmSettings, folder: Path) -> list[str]:
+def _teardown(settings: SlurmSettings) -> list[str]:
     """Lines after the program's end: note its exit code, requeue it after a pause."""
-    codes = "|".join(map(str, (PAUSED, *BEFORE_PYTHON)))
+    early = " || ".join(f'[ "$code" = {code} ]' for code in BEFORE_PYTHON)
     return [
         "code=$?",
-        'id="${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"',
-        f'echo "$code" > {shlex.quote(str(folder))}/"$id.exit"',
-        f'case "$code" in {codes})',
+        'echo "$code" > "$note.exit"',
+        f'if [ -e "${PAUSE_FILE}" ] || {early}; then',
         f'  if [ "${{SLURM_RESTART_COUNT:-0}}" -lt {settings.max_requeues} ]; then',
-        '    scontrol requeue "$SLURM_JOB_ID"; fi ;;',
-        "esac",
+        '    scontrol requeue "$SLURM_JOB_ID"; fi; fi',
         'exit "$code"',
     ]
 

@@ -14,13 +14,10 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from devias.training.agreement import Agreement, agreement_of
-from devias.training.ranks import PAUSED
+from devias.training.ranks import PAUSE, PAUSED, note_pause, pause_at_once
 from devias.training.saving import next_is_a_batch
 
 log = logging.getLogger(__name__)
-
-PAUSE = (signal.SIGUSR1, signal.SIGUSR2)
-"""What asks for a pause, before a time limit or for another's job; SIGTERM asks for the end."""
 
 
 def exit_code(number: int) -> int:
@@ -99,6 +96,8 @@ class StopOnSignal(L.Callback):
         """From here on there is nothing to save."""
         self._training = False
         self._agree()
+        if self.stopped in PAUSE:
+            note_pause()
         if self.stopped:
             raise SystemExit(exit_code_of(trainer))
 
@@ -111,6 +110,8 @@ class StopOnSignal(L.Callback):
             # After a step all ranks have the same weights.
             if all(parameter.isfinite().all() for parameter in pl_module.parameters()):
                 _save(trainer, pl_module, exception)
+            if self.stopped in PAUSE:
+                note_pause()
             if trainer.is_global_zero:
                 log.warning(
                     "stopped at %s after step %d; the same command with ckpt_path=auto goes on",
@@ -127,6 +128,8 @@ class StopOnSignal(L.Callback):
         if os.getpid() != self._process:
             return  # a loader's process, which ends with this one
         self._asked = max(self._asked, number)  # SIGTERM's is the greatest
+        if not self._training and number in PAUSE:
+            pause_at_once(number, frame)
         if not self._training:
             raise SystemExit(exit_code(number))
 
