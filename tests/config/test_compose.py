@@ -26,7 +26,7 @@ CONF = Path(config_dir())
 OPTIONS = sorted(
     (path.parent.name, path.stem)
     for path in CONF.glob("*/[!_]*.yaml")
-    if path.parent.name not in ("experiment", "hydra", "local")
+    if path.parent.name not in ("experiment", "hparams_search", "hydra", "local")
 )
 EXPERIMENTS = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
 # What is fetched by the user is not there in tests.

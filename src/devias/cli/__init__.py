@@ -18,6 +18,7 @@ COMMANDS = {
     "labels": "make a dataset's masks and scene labels once",
     "masks": "compare mask extractors",
     "report": "a table and a figure of many runs",
+    "search": "search for better settings, by validation",
     "tables": "train what is missing of a table, or show it",
     "transcode": "make smaller copies of videos that decode faster",
 }
