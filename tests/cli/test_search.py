@@ -103,7 +103,7 @@ def test_the_documented_space_composes(tmp_path):
     (text,) = re.findall(r"```yaml\n(base: .*?)```", page, re.DOTALL)
     space = read_space(str(write_text(tmp_path / "documented.yaml", text)))
     config = composed(space, [f"paths.datasets={tmp_path}"])
-    assert (config.trainer.max_epochs, config.model.num_slots) == (3, 2)
+    assert (config.trainer.max_epochs, config.model.slot_attention.num_slots) == (3, 2)
 
 
 @pytest.mark.slow
