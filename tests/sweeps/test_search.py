@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 from omegaconf import OmegaConf
@@ -59,6 +60,8 @@ def in_child(action):
         return pid
     try:
         action()
+    except SystemExit as end:
+        os._exit(end.code)
     except BaseException:
         os._exit(1)
     os._exit(0)
@@ -310,11 +313,35 @@ def test_several_workers_share_the_trials(tmp_path, storage):
 
 
 def test_other_settings_are_another_search(tmp_path):
-    Search(settings(tmp_path, trials=1), train).run()
-    with pytest.raises(ConfigError, match=r"metric was val/harmonic_mean, is val/x\. Choose.*name"):
-        Search(settings(tmp_path, metric="val/x"))
-    with pytest.raises(ConfigError, match="overrides was"):
-        Search(settings(tmp_path, overrides=("seed=2",)))
+    Search(settings(tmp_path, trials=1, method="a"), train).run()
+    elsewhere = settings(tmp_path, method="a", overrides=("data.root=/elsewhere",))
+    assert states(Search(elsewhere)) == ["complete"]
+    begun = r"begun with another {} \(devias train experiment=toy trainer.max_epochs=3\): choose"
+    for changes, named in (
+        ({"metric": "val/x"}, "metric"),
+        ({"method": "b", "direction": "minimize"}, "method and direction"),
+        ({"space": replace(SPACE, parameters=SPACE.parameters[:1])}, "parameters"),
+    ):
+        with pytest.raises(ConfigError, match=begun.format(named)):
+            Search(settings(tmp_path, **{"method": "a"} | changes))
+
+
+def test_a_worker_that_is_told_to_end_lets_its_run_save(tmp_path, monkeypatch):
+    run = write_text(
+        tmp_path / "run",
+        "#!/bin/sh\ntrap 'touch saved; exit 143' TERM\ntouch begun\nwhile :; do sleep 0.05; done\n",
+    )
+    run.chmod(0o755)
+    monkeypatch.setattr("devias.sweeps.search.sys.executable", str(run))
+    monkeypatch.chdir(tmp_path)
+    before = signal.getsignal(signal.SIGTERM)
+    worker = in_child(lambda: Search(settings(tmp_path / "search")).run())
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    os.kill(worker, signal.SIGTERM)
+    assert exit_code(worker) == 128 + signal.SIGTERM
+    assert (tmp_path / "saved").exists()
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_storage_that_cannot_be_opened_is_told(tmp_path):

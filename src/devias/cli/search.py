@@ -103,6 +103,7 @@ def _settings(
         folder=Path(first.paths.runs).absolute() / "search" / name,
         space=space,
         overrides=overrides,
+        method=f"{first.names.run_id}-s{first.seed}",
         pruner=PrunerSettings(
             config.pruner, config.startup_trials, config.warmup_epochs, epochs
         ),

@@ -62,6 +62,8 @@ class SearchSettings:
     space: Space
     overrides: tuple[str, ...] = ()
     """Of this call, for all trials, behind the space's own."""
+    method: str = ""
+    """Hash and seed of what is trained; trials of another method cannot be compared."""
     trials: int = 20
     """In all."""
     metric: str = "val/harmonic_mean"
@@ -96,7 +98,15 @@ class Claim:
 
 
 def start_training(words: Sequence[str], folder: Path) -> int:
-    """`devias train` as a process of its own, whose output goes into the folder."""
+    """`devias train` as a process of its own, whose output goes into the folder.
+
+    SIGTERM, and Ctrl-C, stop it as well, and are waited for while it saves.
+    """
+
+    def stop(number: int, frame: object) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
     with (folder / OUTPUT_FILE).open("a", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "devias", "train", *words], stdout=output, stderr=output
@@ -107,6 +117,8 @@ def start_training(words: Sequence[str], folder: Path) -> int:
             process.terminate()
             process.wait()
             raise
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 class Search:
@@ -176,27 +188,27 @@ class Search:
         )
 
     def _check_settings(self) -> None:
-        """Trials of other settings cannot be compared."""
+        """Trials of other settings cannot be compared; where things lie does not matter."""
         own = self.settings
         now = {
-            "space": json.loads(json.dumps(asdict(own.space) | {"name": ""})),
-            "overrides": [*own.overrides],
+            "parameters": json.loads(json.dumps([asdict(p) for p in own.space.parameters])),
+            "method": own.method,
             "metric": own.metric,
             "direction": own.direction,
         }
         begun = self.study.user_attrs.get("settings")
         if begun is None:
             self.study.set_user_attr("settings", now)
-            if own.sampler == "grid":
-                for values in own.space.grid():
-                    self.study.enqueue_trial(values)
+            self.study.set_user_attr("words", own.words([]))
+            for values in own.space.grid() if own.sampler == "grid" else ():
+                self.study.enqueue_trial(values)
             return
         changed = [key for key, value in now.items() if begun.get(key) != value]
         if changed:
-            told = "; ".join(f"{key} was {begun.get(key)}, is {now[key]}" for key in changed)
+            words = " ".join(self.study.user_attrs.get("words", []))
             raise ConfigError(
-                f"the search in {own.folder} was begun with other settings: {told}. Choose another "
-                "name=…"
+                f"the search in {own.folder} was begun with another {' and '.join(changed)} "
+                f"(devias train {words}): choose another name=…"
             )
 
     def _next(self) -> tuple[Claim | None, bool]:
