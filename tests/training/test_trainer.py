@@ -1,4 +1,5 @@
 import inspect
+from datetime import timedelta
 from pathlib import Path
 
 import lightning as L
@@ -11,6 +12,7 @@ from lightning.pytorch.plugins.precision import MixedPrecision
 from omegaconf import OmegaConf, open_dict
 
 from devias.config import compose, config_dir
+from devias.config.stored import rebuild_config
 from devias.errors import ConfigError
 from devias.training.checkpoint_io import AtomicCheckpointIO
 from devias.training.optim import OptimizerSettings, cosine_with_warmup
@@ -116,6 +118,15 @@ def test_under_slurm_lightning_does_not_requeue_by_itself(tmp_path, monkeypatch)
     environment = trainer_of(tmp_path)._accelerator_connector.cluster_environment
     assert isinstance(environment, SLURMEnvironment)
     assert not environment.auto_requeue
+
+
+def test_how_long_ranks_wait_for_one_another_can_be_chosen(tmp_path):
+    """As in `experiments/clusters.md`; a checkpoint of such a run can be evaluated."""
+    wait = "{_target_: datetime.timedelta, minutes: 10}"
+    ddp = "{_target_: lightning.pytorch.strategies.DDPStrategy, timeout: " + wait + "}"
+    config = tiny_run(tmp_path, f"trainer.strategy={ddp}")
+    assert build_trainer(config).strategy._timeout == timedelta(minutes=10)
+    rebuild_config(OmegaConf.to_yaml(config))
 
 
 def test_without_loggers_and_checkpoints_nothing_asks_for_them(tmp_path):

@@ -18,6 +18,7 @@ from devias.config.shipped import config_dir
 from devias.errors import ConfigError, DeviasError, did_you_mean
 
 TRUSTED = (
+    "datetime.timedelta",
     "functools.partial",
     "lightning.pytorch.callbacks.DeviceStatsMonitor",
     "lightning.pytorch.callbacks.EarlyStopping",
