@@ -59,6 +59,7 @@ def test_a_given_folder_stays_and_is_fixed_at_once(sweep, tmp_path, monkeypatch)
     assert first.folder.parent == tmp_path / "out"
     assert first.folder.name.startswith("synthetic-1-20")
     assert second.folder.name.startswith("synthetic-2-20")
+    assert second.label == "seed=2"
     assert first.at_launch == ("cluster=local", f"paths.run_dir='{first.folder}'")
 
 

@@ -32,6 +32,8 @@ AT_LAUNCH = "DEVIAS_AT_LAUNCH"
 
 OF_THE_CLUSTER = re.compile(r"\+*cluster[=.]")
 
+OF_FOLDER = re.compile(r"\+*paths\.run_dir=")
+
 OF_THE_SWEEP = ("hydra.mode", "hydra.sweep", "hydra.sweeper", "hydra.launcher")
 """Settings of Hydra, and what lies below, that a job alone has no use for."""
 
@@ -131,7 +133,8 @@ def jobs_of(
     return [
         replace(
             job,
-            label=" ".join(word for word in job.words if word not in shared) or job.folder.name,
+            label=" ".join(w for w in job.words if w not in shared and not OF_FOLDER.match(w))
+            or job.folder.name,
             full_error=full_error,
         )
         for job in jobs
