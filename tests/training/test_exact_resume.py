@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from devias.data.datamodule import VideoDataModule
-from devias.data.samplers import ResumeError
+from devias.data.samplers import ResumeError, TrainSampler
 from devias.training.exact_resume import ExactResume
 from stub_parts import Constant, clips, loader, stub_module, stub_trainer
 
@@ -99,10 +99,14 @@ def test_every_epoch_is_whole_however_the_run_was_cut_short(tmp_path, first, the
 
 
 def test_a_begun_epoch_goes_on_with_the_same_batches_alone():
-    data = SimpleNamespace(batch_size=2, trainer=SimpleNamespace(world_size=1))
+    sampler = TrainSampler(16, seed=1)  # made before, as strategies do that restore late
+    data = SimpleNamespace(batch_size=2, trainer=SimpleNamespace(world_size=1), _sampler=sampler)
     state = {"epoch": 3, "batches": 5, "batch_size": 2, "world_size": 1}
     VideoDataModule.load_state_dict(data, state)
     assert (data._epoch, data._drawn_batches) == (3, 5)
+    whole = TrainSampler(16, seed=1)
+    whole.set_epoch(3)
+    assert [*sampler] == [*whole][10:]
     for key in ("batch_size", "world_size"):
         with pytest.raises(ResumeError, match=rf"same {key.replace('_', ' ')}: 4 then, . now"):
             VideoDataModule.load_state_dict(data, state | {key: 4})

@@ -50,6 +50,7 @@ class ClipLoading(L.LightningDataModule):
         self.allow_zero_length_dataloader_with_multiple_devices = True  # fewer videos than ranks
         self._epoch = self._drawn_batches = 0
         self._train: TrainDataset | None = None
+        self._sampler: TrainSampler | None = None
         self._eval: dict[tuple[str, int, int], EvalDataset] = {}
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -66,9 +67,9 @@ class ClipLoading(L.LightningDataModule):
                 f"{len(self._train)} training videos make no batch of {needed}: choose a smaller "
                 "global_batch"
             )
-        sampler = TrainSampler(len(self._train), self.seed, *self._rank())
-        sampler.resume(self._epoch, self._drawn_batches * self.batch_size)
-        return self._loader(self._train, sampler, self.batch_size, drop_last=True)
+        self._sampler = TrainSampler(len(self._train), self.seed, *self._rank())
+        self._sampler.resume(self._epoch, self._drawn_batches * self.batch_size)
+        return self._loader(self._train, self._sampler, self.batch_size, drop_last=True)
 
     def eval_dataloader(
         self, split: str, num_clips: int = 1, num_crops: int = 1
@@ -113,6 +114,8 @@ class ClipLoading(L.LightningDataModule):
                     f"the checkpoint stands in the middle of an epoch, which must go on with the "
                     f"same {name.replace('_', ' ')}: {state_dict[name]} then, {now} now"
                 )
+        if self._sampler is not None:  # some strategies restore after loaders are made
+            self._sampler.resume(self._epoch, self._drawn_batches * self.batch_size)
 
     def on_after_batch_transfer(self, batch: ClipBatch, dataloader_idx: int) -> ClipBatch:
         """Hand the batch to the stage, on the device and in the Trainer's precision."""

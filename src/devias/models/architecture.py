@@ -50,8 +50,11 @@ def describe(model: nn.Module) -> dict[str, Any]:
     Raises:
         TypeError: the model is not of this package.
     """
-    name = type(model).__name__
-    if type(model) is not _PARTS.get(name):
+    kind = type(model)
+    if kind.__bases__[0].__name__ == "FSDPModule":  # PyTorch derives a class of a sharded module's
+        kind = kind.__bases__[1]
+    name = kind.__name__
+    if kind is not _PARTS.get(name):
         raise TypeError(f"{name} is not a model of this package, so it cannot be described")
     description: dict[str, Any] = {"type": name}
     children = dict(model.named_children())

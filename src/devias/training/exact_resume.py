@@ -11,6 +11,7 @@ import lightning as L
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class ExactResume(L.Callback):
         _replace_states(trainer, checkpoint, to_relative)
         # Averaged, since only one rank's are kept and the ranks' are averaged in the end.
         gradients = {
-            name: trainer.strategy.reduce(parameter.grad.clone(), reduce_op="mean")
+            name: _averaged(parameter.grad, trainer)
             for name, parameter in pl_module.named_parameters()
             if parameter.grad is not None and trainer.fit_loop._should_accumulate()
         }
@@ -58,13 +59,27 @@ class ExactResume(L.Callback):
         """Put the gradients where the next batches add to them, and begin with the right epoch."""
         for name, parameter in pl_module.named_parameters():
             if name in self._gradients:
-                parameter.grad = self._gradients[name].to(parameter.device)
+                parameter.grad = _like(parameter, self._gradients[name].to(parameter.device))
         self._gradients = {}
         loop = trainer.fit_loop
         if loop.restarted_on_epoch_end:  # only under `max_steps`: Lightning would skip an epoch
             loop.reset_restart_stage()
             loop.epoch_loop.restarting = False
             loop.epoch_progress.increment_completed()
+
+
+def _averaged(gradient: Tensor, trainer: L.Trainer) -> Tensor:
+    """Over all ranks; the whole of one that is shared out among them, which FSDP2 has averaged."""
+    if isinstance(gradient, DTensor):
+        return gradient.full_tensor()
+    return trainer.strategy.reduce(gradient.clone(), reduce_op="mean")
+
+
+def _like(parameter: Tensor, gradient: Tensor) -> Tensor:
+    """A gradient in the form of its parameter: whole, or this rank's share."""
+    if isinstance(parameter, DTensor):
+        return distribute_tensor(gradient, parameter.device_mesh, parameter.placements)
+    return gradient
 
 
 State = dict[str, Any]

@@ -22,6 +22,7 @@ from devias.losses.base import LossTerm
 from devias.models.matching import SlotMatcher
 from devias.structures import ClipBatch, Roles, SlotPrediction
 from devias.training.optim import OptimizerSettings, build_optimizer
+from devias.training.sharding import shard
 from devias.training.trainer import schedule_steps
 
 
@@ -67,6 +68,11 @@ class ActionSceneModule(L.LightningModule):
         """Metrics of each set: their means."""
         if compile:
             self.model.compile()
+
+    def configure_model(self) -> None:
+        """Share the model out among the ranks, where the strategy is one that does."""
+        if self.device_mesh is not None:
+            shard(self.model, self.device_mesh["data_parallel"])
 
     def configure_callbacks(self) -> list[L.Callback]:
         """Loss terms are callbacks, so that each may use every hook of the Trainer."""

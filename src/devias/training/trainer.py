@@ -12,6 +12,7 @@ from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from devias.errors import ConfigError, DeviasError
+from devias.training.sharding import ShardedStrategy
 
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -48,9 +49,10 @@ def check_support(trainer: L.Trainer) -> None:
             f"trainer.precision={trainer.precision} is not supported: choose one of "
             + ", ".join(PRECISIONS)
         )
-    if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy):
+    if not isinstance(strategy, SingleDeviceStrategy | DDPStrategy | ShardedStrategy):
         raise ConfigError(
-            f"trainer.strategy: {type(strategy).__name__} is not supported: choose auto or ddp"
+            f"trainer.strategy: {type(strategy).__name__} is not supported: choose auto or ddp, or "
+            "trainer=fsdp"
         )
     if isinstance(strategy.launcher, _MultiProcessingLauncher):
         # The parent, which goes on to test, would be left without the trained weights.
