@@ -18,6 +18,7 @@ import optuna
 from devias.config.overrides import as_value, quoted
 from devias.errors import ConfigError, DeviasError
 from devias.reporting.search import SearchResults, SearchTrial
+from devias.sweeps.jobs import OUTPUT_FILE, last_error
 from devias.sweeps.locks import try_to_hold, waiting_for
 from devias.sweeps.space import Space
 from devias.sweeps.study import (
@@ -28,6 +29,7 @@ from devias.sweeps.study import (
     suggest,
 )
 from devias.sweeps.trial import PRUNED_AFTER, TrialFile, best_value
+from devias.training.ranks import PAUSED
 from devias.training.run_folder import is_held
 
 log = logging.getLogger(__name__)
@@ -40,9 +42,8 @@ POLL = 1.0
 """Seconds between looks at a run that is about to end with its dead worker."""
 HOPELESS = 3
 """If so many trials fail before any other ended, something is wrong with all."""
-PAUSED = (75, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM)
+STOPPED = (PAUSED, 128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGINT, -signal.SIGTERM)
 """Exit codes of a run that was asked to stop."""
-OUTPUT_FILE = "output.log"
 
 Start = Callable[[Sequence[str], Path], int]
 """Runs `devias train` with some words, for a trial's folder → exit code."""
@@ -278,12 +279,12 @@ class Search:
         """Run a trial, and tell what came of it."""
         if not self._frozen(claim).user_attrs.get(PRUNED_AFTER):  # else only telling is left
             code = self.start(self._words(claim), claim.folder)
-            if code in PAUSED:
+            if code in STOPPED:
                 raise SearchError(
                     f"trial {claim.trial.number} was stopped; the same command goes on with it"
                 )
             if code != 0:
-                self._tell(claim, State.FAIL, error=last_error(claim.folder, code))
+                self._tell(claim, State.FAIL, error=_why(claim.folder, code))
                 return
         frozen = self._frozen(claim)
         if frozen.user_attrs.get(PRUNED_AFTER):
@@ -341,16 +342,13 @@ class Search:
             )
 
 
-def last_error(folder: Path, code: int) -> str:
-    """Why a run ended: the last line that it told, or its exit code."""
-    try:
-        lines = (folder / OUTPUT_FILE).read_text(encoding="utf-8", errors="replace").splitlines()
-    except FileNotFoundError:
-        lines = []
-    told = [line.strip() for line in lines if line.strip()]
-    if code < 0 or not told:
-        return f"it ended with {signal.Signals(-code).name if code < 0 else f'code {code}'}"
-    return told[-1]
+def _why(folder: Path, code: int) -> str:
+    """Why a run failed: the signal that ended it, or the last error that it told."""
+    if code < 0:
+        return f"it ended with {signal.Signals(-code).name}"
+    output = folder / OUTPUT_FILE
+    told = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
+    return last_error(told) if told.strip() else f"it ended with code {code}"
 
 
 def best_command(settings: SearchSettings, parameters: Mapping[str, object]) -> list[str]:
