@@ -6,11 +6,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from devias.reporting.columns import Column, composition_columns, headline_columns
 from devias.reporting.results import RunResult
 from devias.reporting.tables import (
-    Column,
-    composition_columns,
-    headline_columns,
     results_table,
     results_tables,
 )

@@ -44,13 +44,14 @@ def report(folder: Path, against: str | None = None) -> None:
     """
     from devias.files import write_text
     from devias.reporting import comparison
+    from devias.reporting.columns import composition_columns
     from devias.reporting.html.page import write_page
     from devias.reporting.html.runs import reported_runs
     from devias.reporting.plots.charts import SCENE_BIAS, scene_bias_figure
     from devias.reporting.plots.style import save_figure
     from devias.reporting.predictions import load_predictions
     from devias.reporting.results import find_results, is_tracked_copy
-    from devias.reporting.tables import composition_columns, results_tables
+    from devias.reporting.tables import results_tables
 
     found = find_results(folder)
     results = [*found.values()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from devias.evaluation.knn import PROBES, Row, Vote
-from devias.reporting.tables import MISSING
+from devias.reporting.cells import MISSING
 
 
 def knn_table(rows: Mapping[str, Row], vote: Vote) -> str:

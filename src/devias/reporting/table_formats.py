@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from devias.reporting.tables import CellStyle, Column, ResultsTable, arrow
+from devias.reporting.cells import CellStyle
+from devias.reporting.columns import Column, arrow
+from devias.reporting.tables import ResultsTable
 
 LATEX_SIGNS = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "&": r"\&", "%": r"\%", "$": r"\$",

@@ -8,103 +8,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from statistics import fmean, stdev
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from devias.reporting.cells import Cell, CellStyle, mark_best, per_cent
+from devias.reporting.columns import Column, arrow, headline_columns
 from devias.reporting.results import RunResult, group_runs
 from devias.reporting.text_tables import csv_table, markdown_table
 
-MISSING = "–"
-CROSSED = ("A-S", "S-A")
-"""What a slot tells of the other slot's label: the less the better."""
 LABEL_WIDTH = 10
 """The least width of a label that is wrapped, in characters."""
 
-
-@dataclass(frozen=True)
-class Column:
-    """One metric as a column."""
-
-    title: str
-    metric: str
-    higher_is_better: bool = True
-
-
-def headline_columns(scene_topk: int = 1) -> tuple[Column, ...]:
-    """Action and scene on seen and unseen combinations, H.M. and scene bias."""
-    scene = "Scene" if scene_topk == 1 else f"Scene top-{scene_topk}"
-    return (
-        Column("Action seen", "seen/action_top1"),
-        Column("Action unseen", "unseen/action_top1"),
-        Column(f"{scene} seen", f"seen/scene_top{scene_topk}"),
-        Column(f"{scene} unseen", f"unseen/scene_top{scene_topk}"),
-        Column("H.M.", "harmonic_mean"),
-        Column("Scene bias", "unseen/scene_bias", higher_is_better=False),
-    )
-
-
-def composition_columns(scene_topk: int = 1) -> tuple[Column, ...]:
-    """How far answers follow the scene: all the lower the better."""
-    names = {
-        "Action gap": "gap/action_top1",
-        "Scene gap": f"gap/scene_top{scene_topk}",
-        "Scene bias": "unseen/scene_bias",
-        "Errors: seen pair": "unseen/wrong_pair_seen",
-        "Errors: frequent": "unseen/wrong_pair_frequent",
-        "Slot collision": "unseen/slot_collision",
-    }
-    return tuple(Column(name, metric, higher_is_better=False) for name, metric in names.items())
-
-
-def column_of(metric: str, title: str | None = None) -> Column:
-    """The column of any metric, called as in the tables above or, unknown to them, as itself."""
-    for topk in (1, 5):
-        for column in (*headline_columns(topk), *composition_columns(topk)):
-            if column.metric == metric:
-                return replace(column, title=title or column.title)
-    return Column(title or metric, metric, higher_is_better=metric not in CROSSED)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Mean and sample standard deviation over seeds, as fractions."""
-
-    mean: float
-    std: float | None = None
-    """`None` with one seed."""
-    best: bool = False
-    """Whether no other row of the column is better."""
-    second: bool = False
-    """Whether only the best are better; told where a table asks for it."""
-    interval: tuple[float, float] | None = None
-    """Of the one seed's number, by the choice of videos."""
-
-    @classmethod
-    def of(cls, metric: str, runs: Sequence[RunResult]) -> Cell | None:
-        """The cell of what one metric is in several runs; `None` if some lack it."""
-        if not all(metric in run.metrics for run in runs):
-            return None
-        values = [run.metrics[metric] for run in runs]
-        if len(runs) > 1:
-            return cls(fmean(values), stdev(values))
-        interval = runs[0].intervals.get(metric)
-        return cls(values[0], interval=(interval[0], interval[1]) if interval else None)
-
-    def __str__(self) -> str:
-        """In per cent with one decimal: `81.3 ± 0.4`."""
-        spread = "" if self.std is None else f" ± {100 * self.std:.1f}"
-        return f"{100 * self.mean:.1f}{spread}".replace("-", "−")
-
-    @property
-    def range(self) -> str:
-        """The interval in per cent, `78.9–83.5`; empty where there is none."""
-        if self.interval is None:
-            return ""
-        return "–".join(f"{100 * bound:.1f}".replace("-", "−") for bound in self.interval)
+TERMINAL = CellStyle("[bold green]{}[/]", "[underline]{}[/]", "\n{}", "\n\\[{}]")
+MARKDOWN = CellStyle("**{}**", "<u>{}</u>", " ({})")
 
 
 @dataclass(frozen=True)
@@ -118,34 +37,6 @@ class RowSource:
     commits: str = ""
     command: str = ""
     """That repeats its first seed."""
-
-
-@dataclass(frozen=True)
-class CellStyle:
-    """How a format writes a cell; `{}` stands for what is marked."""
-
-    best: str
-    second: str
-    interval: str
-    """Goes behind the number."""
-    paper: str = " [{}]"
-    number: Callable[[str], str] = str
-    """Writes a number's signs."""
-
-    def write(self, cell: Cell | None, paper: float | None = None) -> str:
-        """A cell, and beside it the paper's number in per cent."""
-        text = MISSING
-        if cell is not None:
-            text = self.number(str(cell))
-            if cell.best or cell.second:
-                text = (self.best if cell.best else self.second).format(text)
-            if cell.range:
-                text += self.interval.format(cell.range)
-        return text if paper is None else text + self.paper.format(self.number(per_cent(paper)))
-
-
-TERMINAL = CellStyle("[bold green]{}[/]", "[underline]{}[/]", "\n{}", "\n\\[{}]")
-MARKDOWN = CellStyle("**{}**", "<u>{}</u>", " ({})")
 
 
 @dataclass(frozen=True)
@@ -381,42 +272,8 @@ def remarks(results: Sequence[RunResult]) -> list[str]:
     return list(dict.fromkeys([*told, *(f"{r.row}: {n}" for r in results for n in r.notes)]))
 
 
-def mark_best(
-    rows: list[list[Cell | None]], columns: Sequence[Column], seconds: bool = False
-) -> list[list[Cell | None]]:
-    """Mark the best cells of each column by what is shown, so that equal figures are equal.
-
-    Args:
-        rows: of one table.
-        columns: say what is better.
-        seconds: mark those that come next as well.
-    """
-    if len(rows) < 2:
-        return rows
-    marked = [[*row] for row in rows]
-    for place, column in enumerate(columns):
-        shown = {round(cell.mean, 3) for row in rows if (cell := row[place])}
-        ranked = [*sorted(shown, reverse=column.higher_is_better), None, None]
-        for row in marked:
-            if cell := row[place]:
-                value = round(cell.mean, 3)
-                second = seconds and value == ranked[1]
-                row[place] = replace(cell, best=value == ranked[0], second=second)
-    return marked
-
-
-def per_cent(value: float, minus: str = "−") -> str:
-    """A number in per cent with one decimal."""
-    return f"{value:.1f}".replace("-", minus)
-
-
 def _values(cell: Cell | None) -> list[float | None]:
     """Mean, deviation and bounds."""
     if cell is None:
         return [None] * 4
     return [cell.mean, cell.std, *(cell.interval or (None, None))]
-
-
-def arrow(column: Column) -> str:
-    """Which way is better."""
-    return "↑" if column.higher_is_better else "↓"

@@ -9,8 +9,10 @@ from dataclasses import replace
 from statistics import fmean
 from typing import Any
 
+from devias.reporting.cells import Cell, mark_best
+from devias.reporting.columns import Column
 from devias.reporting.results import RESULT_FILE, RunResult
-from devias.reporting.tables import Cell, Column, ResultsTable, RowSource, mark_best, remarks
+from devias.reporting.tables import ResultsTable, RowSource, remarks
 from devias.sweeps.neighbors import PROBE_FILE
 from devias.sweeps.plan import Plan, PlannedRun
 from devias.sweeps.specification import Row, TableError

@@ -15,7 +15,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from devias.errors import DeviasError, did_you_mean
-from devias.reporting.tables import Column, column_of
+from devias.reporting.columns import Column, column_of
 
 KEYS = (
     "title", "base", "rows", "seeds", "columns", "folder", "separate_groups", "measure", "needs",

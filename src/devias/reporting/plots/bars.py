@@ -8,6 +8,8 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from devias.reporting.cells import MISSING, Cell, per_cent
+from devias.reporting.columns import arrow
 from devias.reporting.plots.style import (
     FAINT,
     INK,
@@ -19,7 +21,7 @@ from devias.reporting.plots.style import (
     new_figure,
     text_width,
 )
-from devias.reporting.tables import MISSING, Cell, ResultsTable, RowSource, arrow, per_cent
+from devias.reporting.tables import ResultsTable, RowSource
 
 TITLE_SIZE = 12
 BAR_HEIGHT = 0.26  # inches, with the gap to the next bar
