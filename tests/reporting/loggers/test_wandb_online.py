@@ -55,6 +55,7 @@ def test_a_continued_run_goes_on_at_the_server(server, tmp_path):
     assert {*named} == {((tmp_path / ".wandb_id").read_text(), "group")}
 
 
+@pytest.mark.slow  # W&B's own process may take a minute to give up
 @pytest.mark.parametrize("mode", ["refuses", "hangs"])
 def test_a_server_that_takes_no_run_delays_it_for_as_long_as_was_said(
     server, tmp_path, monkeypatch, caplog, mode
@@ -69,6 +70,7 @@ def test_a_server_that_takes_no_run_delays_it_for_as_long_as_was_said(
     assert [*(tmp_path / "wandb").glob("offline-run-*/*.wandb")]
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_does_not_hold_the_run(server, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_FINISH_TIMEOUT", "2")
     logger = wandb_logger("devias", "name", str(tmp_path))
