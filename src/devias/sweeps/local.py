@@ -157,6 +157,7 @@ def _start(job: Job, slot: int, resources: Mapping[str, str]) -> _Running:
     job.folder.mkdir(parents=True, exist_ok=True)
     log.info("job %d starts: %s → %s", job.number, job.label, job.folder)
     with job.output.open("ab") as output:
+        begin = output.tell()  # before the job can print
         process = subprocess.Popen(
             job.command,
             env={**os.environ, **resources, **job.environment, PARENT: str(os.getpid())},
@@ -165,7 +166,7 @@ def _start(job: Job, slot: int, resources: Mapping[str, str]) -> _Running:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C reaches this process alone, which ends the jobs
         )
-        return _Running(job, process, slot, time.monotonic(), output.tell())
+        return _Running(job, process, slot, time.monotonic(), begin)
 
 
 @contextmanager
