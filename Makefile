@@ -25,7 +25,7 @@ demo: $(READY) ## Train a two-token model and DEVIAS on the synthetic benchmark;
 	$(BIN)/devias train experiment=synthetic model=devias paths.run_dir=$(DEMO)/devias
 	$(BIN)/devias report $(DEMO)
 
-table: $(READY) ## Six methods, three seeds on the synthetic benchmark: table and chart (40 minutes)
+table: $(READY) ## Six methods, three seeds on the synthetic benchmark: table and chart (18 runs)
 	$(BIN)/devias tables run $(SYNTHETIC) cluster=local cluster.n_jobs=2
 	$(BIN)/devias tables show $(SYNTHETIC)
 	$(BIN)/devias tables show $(SYNTHETIC) 'output=[$(TABLE)/synthetic.md,$(TABLE)/synthetic.html,$(TABLE)/synthetic.png]'

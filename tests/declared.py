@@ -58,7 +58,7 @@ def result_for(run, **changes):
 def fake_job(run, seconds=0.0):
     """As `devias train … ckpt_path=auto`: claim, leave alone what is done, else work and end."""
     with claimed_folder(OmegaConf.create({"paths": {"run_dir": str(run.folder)}})) as folder:
-        if result_of(folder, run.run_id):
+        if result_of(folder, run.run_id, run.seed):
             return
         note(run, "start")
         time.sleep(seconds)

@@ -7,6 +7,7 @@ import pytest
 
 from devias.cli.evaluate import evaluate_checkpoint
 from devias.cli.train import main, train
+from devias.data.samplers import ResumeError
 from devias.errors import ConfigError
 from devias.reporting.results import RunResult
 from devias.training.run import build_run
@@ -124,6 +125,8 @@ def test_the_same_command_begins_continues_and_then_leaves_a_run_alone(tmp_path,
     assert train(tiny_run(tmp_path, *config)) == metrics
     train(tiny_run(tmp_path, "ckpt_path=auto", "trainer.max_epochs=2"))  # another method's result
     assert fits == [None, *[tmp_path / "run/checkpoints/last.ckpt"] * 2]
+    with pytest.raises(ResumeError, match="seed was 0, is 1"):  # nor is another seed's result its
+        train(tiny_run(tmp_path, "ckpt_path=auto", "trainer.max_epochs=2", "seed=1"))
 
 
 def test_continuing_needs_a_folder_that_stays_the_same(capfd):

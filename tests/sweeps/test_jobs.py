@@ -47,7 +47,7 @@ def test_a_job_is_a_command_that_continues_in_a_folder_of_its_own(sweep, tmp_pat
     folder = tmp_path / "sweep" / "3"
     words = ["cluster=local", "seed=1", "model=devias"]
     assert first.command[:4] == (sys.executable, "-m", "devias", "train")
-    assert first.command[4:] == (*words, f"paths.run_dir='{folder}'", "ckpt_path=auto")
+    assert first.command[4:] == (*words, f"paths.run_dir={folder}", "ckpt_path=auto")
     assert (first.number, first.folder, first.label) == (3, folder, "seed=1")
     assert second.folder == tmp_path / "sweep" / "4"
 
@@ -60,7 +60,7 @@ def test_a_given_folder_stays_and_is_fixed_at_once(sweep, tmp_path, monkeypatch)
     assert first.folder.name.startswith("synthetic-1-20")
     assert second.folder.name.startswith("synthetic-2-20")
     assert second.label == "seed=2"
-    assert first.at_launch == ("cluster=local", f"paths.run_dir='{first.folder}'")
+    assert first.at_launch == ("cluster=local", f"paths.run_dir={first.folder}")
 
 
 def test_two_jobs_of_one_folder_are_refused(sweep):

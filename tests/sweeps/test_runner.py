@@ -10,6 +10,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from declared import fake_job, fake_launcher, forked, noted, plan_of, result_for, until
 from devias.sweeps import runner
+from devias.sweeps.jobs import JobFailedError
 from devias.sweeps.plan import State
 from devias.sweeps.runner import run_table
 
@@ -32,7 +33,7 @@ def test_what_is_missing_is_run_and_nothing_else(tmp_path, capsys):
     assert run_table(plan, fake_launcher(plan, calls=calls)) == states
     assert calls == [5]
     output = capsys.readouterr().out.splitlines()
-    assert output[0] == "1 of 6 runs finished; about 5 min left"
+    assert output[0] == "1 of 6 runs finished; about 5:00 left"
     assert output[-1] == "6 of 6 runs finished"
 
 
@@ -68,18 +69,13 @@ def test_of_a_message_about_several_jobs_each_takes_its_own_line(tmp_path):
     plan = plan_of(tmp_path, ["a", "b"])
 
     def launch(jobs, first):
-        told = "2 of 2 jobs failed\n" + "\n".join(
-            f"seed=0 paths.run_dir={run.folder}: no memory for {run.label} ({run.folder}/x.log)"
-            for run in plan.runs
-        )
         ends = [JobReturn(status=JobStatus.FAILED) for _ in jobs]
-        for end in ends:
-            end.return_value = RuntimeError(told)
+        for end, run in zip(ends, plan.runs, strict=True):
+            end.return_value = JobFailedError("2 of 2 jobs failed\n…", f"no memory for {run.label}")
         return ends
 
     run_table(plan, launch)
-    errors = [run.failure() for run in plan.runs]
-    assert errors == [f"no memory for {r.label} ({r.folder}/x.log)" for r in plan.runs]
+    assert [run.failure() for run in plan.runs] == ["no memory for a", "no memory for b"]
 
 
 def test_a_job_that_ends_without_a_result_has_failed(tmp_path):
@@ -182,8 +178,8 @@ def test_progress_tells_what_others_do_as_well(tmp_path):
     progress.look()
     assert lines == [
         "0 of 4 runs finished",
-        "1 of 4 runs finished; about 3 min left",
-        "2 of 4 runs finished, 1 failed; about 90 s left".replace("90 s", "2 min"),
+        "1 of 4 runs finished; about 3:00 left",
+        "2 of 4 runs finished, 1 failed; about 1:30 left",
     ]
     assert progress.seconds_left(1) == pytest.approx(90.0)
 

@@ -180,7 +180,7 @@ def rank_of(sweep: Path, rank: int) -> int:
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and process.joinpath("cmdline").exists():
             words = process.joinpath("cmdline").read_bytes().decode().split("\0")
-            if any(word == f"paths.run_dir='{sweep}/0'" for word in words):
+            if any(word == f"paths.run_dir={sweep}/0" for word in words):
                 environment = process.joinpath("environ").read_bytes().decode().split("\0")
                 if f"SLURM_PROCID={rank}" in environment:
                     return int(process.name)

@@ -1,5 +1,6 @@
 """FSDP2 on two processes against DDP, and across a kill."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -81,5 +82,8 @@ def test_a_sharded_run_is_that_of_ddp_and_goes_on_exactly(tmp_path):
     child.kill()  # its other rank ends by itself
     child.wait()
     assert load_checkpoint(last)["global_step"] < 8 * 4
+    shutil.copytree(killed, tmp_path / "other")
     assert start(killed, SHARDED).wait() == 0
     torch.testing.assert_close(states(killed), states(whole), atol=0, rtol=0)
+    assert start(tmp_path / "other", "trainer.strategy=ddp").wait() == 0  # checkpoints are the same
+    torch.testing.assert_close(states(tmp_path / "other"), states(whole), atol=1e-5, rtol=1e-4)

@@ -1,7 +1,7 @@
 """A workspace and a report for the runs of a W&B project.
 
     devias dashboard entity=me project=devias
-    devias dashboard project=devias runs=^ucf101-
+    devias dashboard project=devias runs=ucf101-
     devias dashboard output=dashboard.json
 
 Sections: accuracy, disentanglement, loss terms and weights, system; beside them the table of runs,

@@ -87,9 +87,10 @@ def train(config: DictConfig, new_folder: bool = False) -> dict[str, float]:
     count_classes(config)
     record_source(config)
     with claimed_folder(config, new_folder) as folder:
-        if config.ckpt_path == "auto" and (result := result_of(folder, config.names.run_id)):
+        done = config.ckpt_path == "auto" and result_of(folder, config.names.run_id, config.seed)
+        if done:
             log.info("%s has its result already", folder)
-            return result.metrics
+            return done.metrics
         resume = resume_from(config)
         with closing(build_run(config)) as run:
             return _run(run, resume)

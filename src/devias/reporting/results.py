@@ -148,15 +148,15 @@ class RunResult:
             raise ResultError(f"evaluation is {self.evaluation!r}, not checkpoint and changes")
 
 
-def result_of(run: Path, run_id: str) -> RunResult | None:
-    """The result in a run's folder, if it is there and of the method with this hash.
+def result_of(run: Path, run_id: str, seed: int) -> RunResult | None:
+    """The result in a run's folder, if it is there and of the method with this hash and this seed.
 
     Raises:
         ResultError: it cannot be read.
     """
     path = run / RESULT_FILE
     result = RunResult.load(path) if path.exists() else None
-    return result if result and result.run_id == run_id else None
+    return result if result and (result.run_id, result.seed) == (run_id, seed) else None
 
 
 def paper_rows(result: RunResult, paper: Mapping[str, Mapping[str, float]]) -> list[RunResult]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from devias.reporting.cells import CellStyle
 from devias.reporting.columns import Column, arrow
+from devias.reporting.html import template
 from devias.reporting.tables import ResultsTable
 
 LATEX_SIGNS = {
@@ -78,13 +78,6 @@ def _latex_signs(cell: str) -> str:
 
 def html_tables(tables: Sequence[ResultsTable], title: str) -> str:
     """A page that needs nothing else."""
-    templates = Environment(
-        loader=PackageLoader("devias.reporting", "html"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     shown = [
         {
             "table": table,
@@ -93,7 +86,7 @@ def html_tables(tables: Sequence[ResultsTable], title: str) -> str:
         }
         for table in tables
     ]
-    return templates.get_template("table.html.j2").render(title=title, tables=shown)
+    return template("table.html.j2").render(title=title, tables=shown)
 
 
 def _html_title(column: Column) -> Markup:

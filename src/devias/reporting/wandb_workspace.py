@@ -126,7 +126,7 @@ def build_workspace(entity: str, project: str, name: str, runs: str | None = Non
         entity: the user or team.
         project: of W&B.
         name: of the workspace.
-        runs: a regular expression that the names of the runs match; `None`: all runs.
+        runs: what the names of the runs contain; `None`: all runs.
     """
     return ws.Workspace(
         entity=entity,
@@ -138,7 +138,6 @@ def build_workspace(entity: str, project: str, name: str, runs: str | None = Non
         ],
         runset_settings=ws.RunsetSettings(
             query=runs or "",
-            regex_query=runs is not None,
             groupby=[expr.Metric("Group")],
             order=[expr.Ordering(expr.Summary(f"result/{COLUMNS[0]}"), ascending=False)],
             pinned_columns=[f"summary:result/{name}" for name in COLUMNS],

@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.types import HydraContext
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
-from devias.config.overrides import OVERRIDE
+from devias.config.overrides import OVERRIDE, as_value
 from devias.errors import ConfigError, DeviasError, did_you_mean
 
 Settings = TypeVar("Settings")
@@ -39,7 +39,16 @@ OF_THE_SWEEP = ("hydra.mode", "hydra.sweep", "hydra.sweeper", "hydra.launcher")
 
 
 class JobFailedError(DeviasError):
-    """A job of a sweep failed; an exception, so that Hydra goes on with the others."""
+    """A job of a sweep failed; an exception, so that Hydra goes on with the others.
+
+    Args:
+        message: what the sweep ends with, perhaps about all of its jobs.
+        own: why this job failed, in one line; empty where the message is about it alone.
+    """
+
+    def __init__(self, message: str, own: str = "") -> None:
+        super().__init__(message)
+        self.own = own
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class Job:
         """What the job shall find in its environment."""
         return {AT_LAUNCH: shlex.join(self.at_launch), FULL_ERROR: self.full_error}
 
-    def result(self, failure: str | None) -> JobReturn:
+    def result(self, failure: JobFailedError | None) -> JobReturn:
         """What Hydra is told.
 
         Args:
@@ -93,7 +102,7 @@ class Job:
             task_name=self.config.hydra.job.name,
             status=JobStatus.FAILED if failure else JobStatus.COMPLETED,
         )
-        made.return_value = JobFailedError(failure) if failure else None
+        made.return_value = failure
         return made
 
 
@@ -164,8 +173,8 @@ def results_of(jobs: Sequence[Job], errors: Sequence[str | None]) -> list[JobRet
     """
     ends = list(zip(jobs, errors, strict=True))
     failed = [f"{job.label}: {error} ({job.output})" for job, error in ends if error]
-    failure = f"{len(failed)} of {len(jobs)} jobs failed\n" + "\n".join(failed)
-    return [job.result(failure if error else None) for job, error in ends]
+    message = f"{len(failed)} of {len(jobs)} jobs failed\n" + "\n".join(failed)
+    return [job.result(JobFailedError(message, error) if error else None) for job, error in ends]
 
 
 def _job(context: HydraContext, config: DictConfig, overrides: Sequence[str], number: int) -> Job:
@@ -186,8 +195,7 @@ def _job(context: HydraContext, config: DictConfig, overrides: Sequence[str], nu
     folder = folder.absolute()
     cluster = tuple(word for word in words if OF_THE_CLUSTER.match(word))
     # A folder whose name holds the time is fixed here: the later of two words counts.
-    quoted = str(folder).replace("'", "\\'")
-    added = [f"paths.run_dir='{quoted}'"]
+    added = [f"paths.run_dir={as_value(str(folder))}"]
     if "ckpt_path" not in given:
         added.append("ckpt_path=auto")
     return Job(

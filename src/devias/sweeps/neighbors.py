@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from devias.config.overrides import as_value
+from devias.sweeps.jobs import last_error
 from devias.sweeps.plan import Plan, PlannedRun
 from devias.training.run_folder import RunFolderError, locked
 
@@ -55,5 +56,4 @@ def _probe(run: PlannedRun) -> str | None:
     )
     if done.returncode == 0:
         return None
-    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    return f"devias knn: {lines[-1] if lines else f'exit code {done.returncode}'}"
+    return f"devias knn: {last_error(done.stdout)}"

@@ -70,7 +70,7 @@ class PlannedRun:
         Raises:
             ResultError: it cannot be read.
         """
-        return result_of(self.folder, self.run_id)
+        return result_of(self.folder, self.run_id, self.seed)
 
     def state(self) -> State:
         """How it stands at this moment, told from its folder alone."""

@@ -10,6 +10,7 @@ from statistics import fmean
 from types import TracebackType
 
 from devias.reporting.results import ResultError, RunResult
+from devias.sweeps.jobs import in_words
 from devias.sweeps.plan import PlannedRun, State
 
 
@@ -60,7 +61,7 @@ class Progress:
         if counts != self.last:
             self.last = counts
             left = self.seconds_left(states[State.RUNNING])
-            self.show(counts + (f"; about {duration(left)} left" if left else ""))
+            self.show(counts + (f"; about {in_words(left)} left" if left else ""))
 
     def seconds_left(self, at_once: int) -> float | None:
         """An estimate from the finished runs, those of the same row first; `None` before one has.
@@ -99,10 +100,3 @@ class Progress:
                 self.look()
             except (OSError, ResultError):  # the runner meets it as well, and tells
                 continue
-
-
-def duration(seconds: float) -> str:
-    """`40 s`, `12 min` or `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

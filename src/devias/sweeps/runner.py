@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from hydra.core.utils import JobReturn, JobStatus
 
 from devias.config.messages import explain
+from devias.sweeps.jobs import JobFailedError
 from devias.sweeps.plan import Plan, PlannedRun, State
 from devias.sweeps.progress import Progress
 from devias.training.run_folder import HELD_MESSAGE
@@ -72,7 +73,7 @@ def run_table(
 
 def _record(run: PlannedRun, outcome: JobReturn) -> None:
     """Write down that a run failed, unless another process is at it or did it."""
-    error = _error(run, outcome)
+    error = _error(outcome)
     if error is not None and HELD_MESSAGE in error:
         log.info("%s: another process is at it", run.name)
         return
@@ -80,20 +81,13 @@ def _record(run: PlannedRun, outcome: JobReturn) -> None:
         run.record_failure(error or "it ended without a result")
 
 
-def _error(run: PlannedRun, outcome: JobReturn) -> str | None:
+def _error(outcome: JobReturn) -> str | None:
     """In one line, why a job failed; `None` if it did not."""
     if outcome.status is JobStatus.COMPLETED:
         return None
     error = outcome._return_value  # asking for `return_value` prints all words of the job
+    if isinstance(error, JobFailedError) and error.own:
+        return error.own
     told = isinstance(error, Exception) and explain(error)
-    return _own_line(run, told or f"{type(error).__name__}: {error}")
-
-
-def _own_line(run: PlannedRun, told: str) -> str:
-    """The last line of a message, or of one that tells of several jobs, this one's."""
-    lines = [line.strip() for line in told.splitlines() if line.strip()] or ["it tells nothing"]
-    own = [line for line in lines if str(run.folder) in line] or lines
-    line = own[-1]
-    for word in run.words:  # by which launchers call a job
-        line = line.removeprefix(word).lstrip()
-    return line.removeprefix(":").strip()
+    lines = [line.strip() for line in (told or str(error)).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

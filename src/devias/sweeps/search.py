@@ -103,23 +103,34 @@ def start_training(words: Sequence[str], folder: Path) -> int:
 
     SIGTERM, and Ctrl-C, stop it as well, and are waited for while it saves.
     """
+    process: subprocess.Popen[bytes] | None = None
+    stopped = 0
 
     def stop(number: int, frame: object) -> None:
-        sys.exit(128 + number)
+        nonlocal stopped
+        stopped = number  # an exception here could lose a process that is just being started
+        if process is not None:
+            process.terminate()
 
     before = signal.signal(signal.SIGTERM, stop)
-    with (folder / OUTPUT_FILE).open("a", encoding="utf-8") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "devias", "train", *words], stdout=output, stderr=output
-        )
-        try:
-            return process.wait()
-        except BaseException:
+    try:
+        with (folder / OUTPUT_FILE).open("a", encoding="utf-8") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "devias", "train", *words], stdout=output, stderr=output
+            )
+        if stopped:
+            process.terminate()
+        code = process.wait()
+    except BaseException:
+        if process is not None:
             process.terminate()
             process.wait()
-            raise
-        finally:
-            signal.signal(signal.SIGTERM, before)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if stopped:
+        sys.exit(128 + stopped)
+    return code
 
 
 class Search:

@@ -1,4 +1,4 @@
-"""What the ranks of a run decide together while none waits for its device."""
+"""What the ranks of a run decide together, one batch late."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def agreement_of(trainer: L.Trainer) -> Agreement | None:
 class Agreement:
     """What all ranks know of what any of them was asked.
 
-    The answer to a question is read when the next one is asked, when it has long been there: no
-    host waits for its device, or for a rank that is less than a batch behind.
+    The answer to a question is read when the next one is asked: no host waits for the batch that
+    it has just handed to its device, or for a rank that is less than a batch behind.
 
     Args:
         device: of this rank.

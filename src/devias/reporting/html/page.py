@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from devias.files import write_text
@@ -20,6 +19,7 @@ from devias.reporting import comparison, mistakes
 from devias.reporting.by_scene import AnswersByScene, answers_by_scene
 from devias.reporting.comparison import Comparison
 from devias.reporting.differences import config_differences
+from devias.reporting.html import template
 from devias.reporting.html.runs import ReportedRun
 from devias.reporting.mistakes import confident_mistakes
 from devias.reporting.plots.charts import confusion_figure
@@ -72,16 +72,9 @@ def write_page(
         tables: with a heading each.
         comparisons: of rows on the same videos.
     """
-    environment = Environment(
-        loader=PackageLoader("devias.reporting", "html"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     folder = path.parent
     own = [run for run in runs if not run.is_evaluation]
-    page = environment.get_template("page.html.j2").render(
+    page = template("page.html.j2").render(
         title=folder.absolute().name,
         tables=tables,
         plain_tables=_plain_tables(own, comparisons),
